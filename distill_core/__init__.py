@@ -1,0 +1,1 @@
+"""Learning: cameras, pictures, diffusion, the view generator and its distillation."""
