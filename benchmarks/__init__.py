@@ -1,0 +1,1 @@
+"""Programs that measure: one a claim, run by scripts/benchmark.py."""

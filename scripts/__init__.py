@@ -1,0 +1,1 @@
+"""Command lines: each program reads its settings, calls one pipeline and saves the result."""
