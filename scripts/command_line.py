@@ -1,0 +1,148 @@
+"""What every program in this folder does around its one pipeline call.
+
+`run` reads the settings from the command line, checks that the output can be written, calls `main` with the
+settings and a progress that speaks to the terminal, and turns every ending into an exit status:
+
+    0     done (or what `main` returned)
+    1     a bug, with its traceback
+    2     something that the person can mend: one sentence on standard error
+    130   Ctrl-C, within three seconds
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from distill_core.errors import Cancelled, UserError
+from distill_core.progress import Progress
+from scripts.interruption import INTERRUPTED_STATUS, Interruption
+from scripts.output_checks import check_output_file, check_output_folder, output_error
+
+Settings = TypeVar("Settings")
+
+USER_ERROR_STATUS = 2
+
+
+def run(
+    main: Callable[[Settings, Progress], int | None],
+    settings_type: type[Settings] | Any,
+    *,
+    description: str | None = None,
+    arguments: list[str] | None = None,
+) -> NoReturn:
+    """Parse the command line, call `main` and exit.
+
+    Args:
+        main: the program; imports what is slow to import itself, so that --help answers at once. What it
+            returns is the exit status, None meaning 0.
+        settings_type: a frozen pydantic model, or a union of models annotated as tyro's subcommands.
+        description: text at the top of --help, usually the script's `__doc__`.
+        arguments: what to parse instead of the command line.
+    """
+    with Interruption() as interruption:
+        try:
+            status = _parse_and_call(main, settings_type, description, arguments)
+        except BaseException as error:
+            status = _status_of(error, interrupted=interruption.requested)
+        sys.stdout.flush()
+    sys.exit(status)
+
+
+def say(text: str = "") -> None:
+    """Write a line of the program's result to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _parse_and_call(
+    main: Callable[[Settings, Progress], int | None], settings_type: Any, description: str | None, arguments: Any
+) -> int:
+    settings = parse(settings_type, description=description, arguments=arguments)
+    _check_outputs(settings)
+    # Rich is imported after parsing, for the sake of --help.
+    from scripts.terminal import TerminalProgress, show_log
+
+    show_log()
+    with TerminalProgress() as progress:
+        return main(settings, progress) or 0
+
+
+def parse(settings_type: Any, *, description: str | None = None, arguments: list[str] | None = None) -> Any:
+    """Read settings from the command line.
+
+    Args:
+        settings_type: a pydantic model or a union of tyro's subcommands.
+        description: text at the top of --help.
+        arguments: what to parse instead of the command line.
+
+    Raises:
+        UserError: a value that the settings do not admit.
+        SystemExit: after --help (0), or when an option is unknown or missing (2).
+    """
+    import contextlib
+    import io
+
+    import pydantic
+    import tyro
+
+    complaints = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaints):
+            return tyro.cli(settings_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+    except (SystemExit, pydantic.ValidationError) as stop:
+        for cause in _chain(stop):
+            if isinstance(cause, pydantic.ValidationError):
+                from distill_core.validation import validation_sentence
+
+                raise UserError(validation_sentence(cause, _option_name)) from None
+        sys.stderr.write(complaints.getvalue())
+        raise
+
+
+def _option_name(location: tuple[int | str, ...]) -> str:
+    """Return the option as typed: the last name of a nested field, since prefixes are left out."""
+    names = [part for part in location if isinstance(part, str)]
+    return "--" + names[-1].replace("_", "-") if names else "the options"
+
+
+def _check_outputs(settings: Any) -> None:
+    folder, file = getattr(settings, "output_dir", None), getattr(settings, "output", None)
+    if isinstance(folder, Path):
+        check_output_folder(folder)
+    if isinstance(file, Path):
+        check_output_file(file)
+
+
+def _status_of(error: BaseException, *, interrupted: bool) -> int:
+    """Say what ended the program and return its exit status; bugs are raised again."""
+    if interrupted or isinstance(error, KeyboardInterrupt | Cancelled):
+        # A library may have turned the interrupt into an error of its own.
+        sys.stderr.write("\nStopped; what was finished is kept.\n")
+        return INTERRUPTED_STATUS
+    if isinstance(error, SystemExit):
+        raise error
+    mendable = error if isinstance(error, UserError) else _mendable_cause(error)
+    if mendable is None:
+        raise error
+    logging.getLogger(__name__).debug("traceback", exc_info=error)
+    sys.stderr.write(f"error: {mendable}\n")
+    return USER_ERROR_STATUS
+
+
+def _mendable_cause(error: BaseException) -> UserError | None:
+    for cause in _chain(error):
+        mendable = output_error(cause)
+        if mendable is not None:
+            return mendable
+    return None
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """Return the error and what caused it, outermost first."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain

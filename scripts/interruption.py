@@ -1,0 +1,74 @@
+"""Ctrl-C ends a program within three seconds, whatever it is doing.
+
+Python runs its own signal handlers between two steps of the main thread, so a long call into numba or torch
+would hold Ctrl-C back until it returns. The C part of the signal machinery, though, writes to a file descriptor
+at once; a thread waits there and ends the process when the main thread has not managed it in time.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from types import TracebackType
+
+INTERRUPTED_STATUS = 130
+PATIENCE_SECONDS = 2.5
+
+
+class Interruption:
+    """Watch for Ctrl-C while the block runs: KeyboardInterrupt at once, the end of the process when that fails.
+
+    A second Ctrl-C ends the process immediately.
+    """
+
+    def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._patience_seconds = patience_seconds
+        self._requested = threading.Event()
+
+    @property
+    def requested(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self._requested.is_set()
+
+    def __enter__(self) -> "Interruption":
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        # A shell that starts a job in the background makes it ignore Ctrl-C; here the signal is always meant.
+        self._previous_handler = signal.signal(signal.SIGINT, self._interrupt)
+        self._previous_descriptor = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._watch, name="ctrl-c", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.requested:
+            # Threads and children of libraries may still hold the interpreter up: the watch stays.
+            return
+        signal.set_wakeup_fd(self._previous_descriptor)
+        signal.signal(signal.SIGINT, self._previous_handler)
+        self._writer.close()
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        if not self._requested.is_set():
+            self._requested.set()
+        raise KeyboardInterrupt
+
+    def _watch(self) -> None:
+        while True:
+            received = self._reader.recv(1)
+            if not received:
+                self._reader.close()
+                return
+            if received[0] == signal.SIGINT:
+                break
+        self._requested.set()
+        self._reader.settimeout(self._patience_seconds)
+        try:
+            while self._reader.recv(1) not in (bytes([signal.SIGINT]), b""):
+                pass
+        except TimeoutError:
+            pass
+        sys.stderr.flush()
+        os._exit(INTERRUPTED_STATUS)
