@@ -1,0 +1,1 @@
+"""Models to pictures: loading meshes, rendering them fast, casting rays at them."""
