@@ -1,0 +1,57 @@
+"""What all tests share: the assets beside the checkout, seeds, threads, and shapes checked against annotations."""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+# Before anything imports torch or numba: two cores, and what is measured here is not speed.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Modules whose tensor annotations beartype checks while tests run. Never one that holds numba kernels: the hook
+# decorates every function, and numba cannot compile a decorated one. tests/test_doors.py asserts that it is complete.
+SHAPE_CHECKED_MODULES = []
+
+install_import_hook(SHAPE_CHECKED_MODULES, "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_assets() -> Path:
+    """The folder of models, captures and pictures beside the checkout."""
+    folder = REPOSITORY.parent / "shared" / "assets"
+    if not folder.is_dir():
+        pytest.skip(f"needs the assets, expected at {folder}")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> None:
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - for libraries that draw from the global generator
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, visibly, what needs a CUDA device where there is none."""
+    if not any("gpu" in item.keywords for item in items):
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))

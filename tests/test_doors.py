@@ -1,0 +1,117 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ["distill_core", "renderers", "gs_integration"]
+# Modules that import neither torch nor any other slow library: settings may use pydantic, the rest numpy alone.
+NUMPY_ALONE = [
+    "distill_core.errors",
+    "distill_core.progress",
+    "distill_core.cameras",
+    "gs_integration.formats",
+]
+SLOW = ["torch", "open3d", "trimesh", "scipy", "numba", "cv2", "skimage", "PIL", "imageio", "safetensors"]
+NUMPY_BESIDES = [*SLOW, "pydantic", "tyro", "rich", "jaxtyping"]
+
+
+def modules(repository: Path, *packages: str) -> dict[str, Path]:
+    found = {}
+    for package in packages or PACKAGES:
+        for file in sorted((repository / package).rglob("*.py")):
+            name = ".".join(file.relative_to(repository).with_suffix("").parts).removesuffix(".__init__")
+            found[name] = file
+    return found
+
+
+def imports_in_a_fresh_process(repository: Path, names: list[str], forbidden: list[str]) -> None:
+    code = "\n".join(
+        [
+            "import sys, importlib",
+            f"for name in {forbidden!r}: sys.modules[name] = None",
+            f"for name in {names!r}: importlib.import_module(name)",
+        ]
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_modules_that_others_copy_import_with_numpy_alone(repository: Path) -> None:
+    names = [
+        name for name in modules(repository) if any(name == room or name.startswith(room + ".") for room in NUMPY_ALONE)
+    ]
+    assert "distill_core.cameras" in names
+    imports_in_a_fresh_process(repository, names, NUMPY_BESIDES)
+
+
+def test_settings_import_nothing_slow(repository: Path) -> None:
+    names = [name for name in modules(repository) if name.rpartition(".")[2] == "settings"]
+    if not names:
+        pytest.skip("no settings module yet")
+    imports_in_a_fresh_process(repository, names, SLOW)
+
+
+def test_every_annotated_module_is_shape_checked(repository: Path, request: pytest.FixtureRequest) -> None:
+    conftest = ast.parse((repository / "tests" / "conftest.py").read_text())
+    listed = next(
+        ast.literal_eval(node.value)
+        for node in conftest.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and node.targets[0].id == "SHAPE_CHECKED_MODULES"
+    )
+    annotated = {
+        name
+        for name, file in modules(repository).items()
+        if not name.endswith("_kernels") and "jaxtyping" in imported_names(file)
+    }
+    assert sorted(listed) == sorted(annotated)
+
+
+def test_kernels_are_not_annotated_and_nothing_postpones_annotations(repository: Path) -> None:
+    for name, file in modules(repository).items():
+        imported = imported_names(file)
+        assert not (name.endswith("_kernels") and "jaxtyping" in imported), name
+        # A postponed annotation is a string, and hides the fields of a dataclass from the checker.
+        assert not ("jaxtyping" in imported and "__future__" in imported), name
+
+
+def test_kernels_live_in_kernel_modules(repository: Path) -> None:
+    for name, file in modules(repository).items():
+        decorators = [
+            ast.unparse(decorator)
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.FunctionDef)
+            for decorator in node.decorator_list
+        ]
+        if any("njit" in decorator or "numba.jit" in decorator for decorator in decorators):
+            assert name.endswith("_kernels"), f"{name} holds numba kernels"
+
+
+def test_packages_open_with_a_docstring_alone(repository: Path) -> None:
+    for name, file in modules(repository).items():
+        if file.name == "__init__.py":
+            body = ast.parse(file.read_text()).body
+            assert len(body) == 1, f"{name} does more than describe itself"
+            assert isinstance(body[0], ast.Expr), f"{name} does more than describe itself"
+
+
+def test_modules_stay_readable(repository: Path) -> None:
+    too_long = {
+        name: lines
+        for name, file in modules(repository, *PACKAGES, "scripts", "benchmarks").items()
+        if (lines := len(file.read_text().splitlines())) > 400
+    }
+    assert not too_long
+
+
+def imported_names(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
