@@ -17,7 +17,13 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Modules whose tensor annotations beartype checks while tests run. Never one that holds numba kernels: the hook
 # decorates every function, and numba cannot compile a decorated one. tests/test_doors.py asserts that it is complete.
-SHAPE_CHECKED_MODULES = []
+SHAPE_CHECKED_MODULES = [
+    "distill_core.guide",
+    "distill_core.models.blocks",
+    "distill_core.models.condition",
+    "distill_core.models.solid_network",
+    "distill_core.rays",
+]
 
 install_import_hook(SHAPE_CHECKED_MODULES, "beartype.beartype")
 

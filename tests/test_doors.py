@@ -53,7 +53,7 @@ def test_settings_import_nothing_slow(repository: Path) -> None:
     imports_in_a_fresh_process(repository, names, SLOW)
 
 
-def test_every_annotated_module_is_shape_checked(repository: Path, request: pytest.FixtureRequest) -> None:
+def test_every_annotated_module_is_shape_checked(repository: Path) -> None:
     conftest = ast.parse((repository / "tests" / "conftest.py").read_text())
     listed = next(
         ast.literal_eval(node.value)
