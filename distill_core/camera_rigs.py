@@ -142,7 +142,5 @@ def cameras_from_angles(
             height=height,
             distance=distance,
         )
-        for azimuth_degrees, elevation_degrees in zip(
-            azimuths_degrees, elevations_degrees, strict=True
-        )
+        for azimuth_degrees, elevation_degrees in zip(azimuths_degrees, elevations_degrees, strict=True)
     ]

@@ -56,8 +56,7 @@ class Camera:
             size = getattr(self, name)
             if not math.isfinite(size) or size != int(size) or not 1 <= size <= _LARGEST_SIDE_PX:
                 raise UserError(
-                    f"Camera {name} must be a whole number of pixels from 1 to {_LARGEST_SIDE_PX}, "
-                    f"got {size}."
+                    f"Camera {name} must be a whole number of pixels from 1 to {_LARGEST_SIDE_PX}, got {size}."
                 )
             object.__setattr__(self, name, int(size))
         for name in ("fx", "fy", "cx", "cy"):
@@ -184,9 +183,7 @@ def focal_length_px(field_of_view_degrees: float, size_px: float) -> float:
         UserError: a field of view that is not between 0 and 180 degrees.
     """
     if not 0 < field_of_view_degrees < 180:
-        raise UserError(
-            f"Field of view must be between 0 and 180 degrees, got {field_of_view_degrees}."
-        )
+        raise UserError(f"Field of view must be between 0 and 180 degrees, got {field_of_view_degrees}.")
     return 0.5 * size_px / math.tan(math.radians(field_of_view_degrees) / 2)
 
 
@@ -306,8 +303,7 @@ def orbit_rig(
     num_rings = len(elevations_degrees)
     if num_rings == 0 or num_views < num_rings:
         raise UserError(
-            f"A rig needs at least one view for each elevation, got {num_views} views "
-            f"and {num_rings} elevations."
+            f"A rig needs at least one view for each elevation, got {num_views} views and {num_rings} elevations."
         )
     cameras = []
     for ring, elevation_degrees in enumerate(elevations_degrees):
