@@ -1,0 +1,54 @@
+"""Programs run as a person runs them: in a process of their own."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of a person's shell: no terminal colours, the checkout importable, one thread."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100", "NO_COLOR": "1", **changes}
+
+
+def start_program(arguments: list[str], *, cwd: Path = REPOSITORY) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_program(arguments: list[str], *, cwd: Path = REPOSITORY) -> tuple[int, str, str]:
+    process = start_program(arguments, cwd=cwd)
+    output, error = process.communicate(timeout=120)
+    return process.returncode, output, error
+
+
+def interrupt(process: subprocess.Popen[str]) -> tuple[int, str, str, float]:
+    """Press Ctrl-C; returns exit status, output, errors and the seconds until the end."""
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    try:
+        output, error = process.communicate(timeout=20)
+    finally:
+        process.kill()
+    return process.returncode, output, error, time.monotonic() - began
+
+
+def cpu_seconds(arguments: list[str]) -> tuple[float, str]:
+    """Run a program that must succeed; returns its processor seconds, which a busy machine does not stretch."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    status, output, error = run_program(arguments)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert status == 0, error
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, output
