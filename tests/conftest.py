@@ -23,6 +23,10 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.models.condition",
     "distill_core.models.solid_network",
     "distill_core.rays",
+    "gs_integration.rasterization.rasterize",
+    "gs_integration.rasterization.reference",
+    "gs_integration.rasterization.viewpoints",
+    "gs_integration.splats",
 ]
 
 install_import_hook(SHAPE_CHECKED_MODULES, "beartype.beartype")

@@ -1,0 +1,1 @@
+"""Splat files as numpy arrays, without torch: the add-on carries a copy of this folder."""
