@@ -1,0 +1,162 @@
+"""Measure a checkpoint on validation objects: baselines, views in so many steps, and splats made from them.
+
+Scores are written as they are made; the same call goes on where a stopped one was.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from distill_core.cameras import Camera
+from distill_core.images import composite, read_picture, write_png
+from distill_core.models.checkpoint_loading import ViewGenerator, find_checkpoint, load_generator
+from distill_core.progress import Progress, SilentProgress
+from gs_integration.evaluation import (
+    SOURCE_VIEW,
+    TARGET_VIEWS,
+    MethodSummary,
+    ScoreLog,
+    ViewPredictor,
+    copy_source,
+    score_object,
+    summarise,
+)
+from gs_integration.pipelines.image_to_views import generate_views, straight_pictures, view_condition
+from gs_integration.pipelines.report import file_sha256, versions, write_json
+from gs_integration.pipelines.settings import EvaluationSettings, GeneratorSettings
+from gs_integration.validation_views import (
+    ValidationObject,
+    first_by_hash,
+    open_validation_set,
+    read_validation_object,
+)
+
+SPLAT_OBJECTS = 25
+"""Splats are measured on the first so many objects by SHA-256 of the name."""
+
+_GRID_OBJECTS = 8
+_GRID_VIEWS = (1, 3, 5, 9)  # places among the target views: 45, 135, 225 degrees of the ring, and a random one
+_WHITE = 1.0
+_GAP = ((0, 0), (2, 2), (4, 4))
+
+
+def evaluate_generator(settings: EvaluationSettings, output_dir: Path, progress: Progress) -> dict[str, MethodSummary]:
+    """Score every method that the settings ask for; write scores.jsonl, metrics.json and grid.png.
+
+    Returns:
+        The summary of each method.
+
+    Raises:
+        UserError: no validation set, no such checkpoint.
+    """
+    methods = _methods(settings)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    identity = _identity(settings)
+    log = ScoreLog(output_dir / "scores.jsonl", identity)
+    with open_validation_set(settings.data, limit=settings.limit) as folders:
+        grid = first_by_hash(folders, _GRID_OBJECTS)
+        splat_folders = first_by_hash(folders, SPLAT_OBJECTS)
+        for name, method in methods.items():
+            chosen = [folder for folder in folders if method.every_object or folder in splat_folders]
+            progress.stage(name, len(chosen))
+            for folder in chosen:
+                if (name, folder.name) not in log.scores:
+                    truth = read_validation_object(folder)
+                    score, predicted = score_object(name, truth, method.predict)
+                    if folder in grid:
+                        _write_strips(output_dir / "grid", name, truth, predicted)
+                    log.add(score)
+                progress.advance()
+    summaries = {name: summarise(log.of(name)) for name in methods}
+    figures = {name: asdict(summary) for name, summary in summaries.items()}
+    write_json(output_dir / "metrics.json", {**identity, "methods": figures, "versions": versions()})
+    _write_grid(output_dir, [folder.name for folder in grid], list(methods))
+    return summaries
+
+
+@dataclass(frozen=True)
+class _Method:
+    predict: ViewPredictor
+    every_object: bool = True
+
+
+def _methods(settings: EvaluationSettings) -> Mapping[str, _Method]:
+    methods: dict[str, _Method] = {}
+    if "copy" in settings.baseline:
+        methods["copy"] = _Method(copy_source)
+    if settings.checkpoint is None:
+        return methods
+    generator = load_generator(settings.checkpoint, torch.device(settings.device))
+    if "guide" in settings.baseline:
+        methods["guide"] = _Method(guide_predictor(generator))
+    for steps in settings.steps:
+        name = f"{steps} step{'s' if steps > 1 else ''}"
+        methods[name] = _Method(view_predictor(generator, GeneratorSettings(steps=steps, seed=settings.seed)))
+    return methods
+
+
+def _identity(settings: EvaluationSettings) -> dict[str, object]:
+    """What the scores depend on."""
+    checkpoint = None
+    if settings.checkpoint is not None:
+        path = find_checkpoint(settings.checkpoint)
+        checkpoint = {"name": settings.checkpoint, "sha256": file_sha256(path)}
+    return {
+        "checkpoint": checkpoint,
+        "protocol": {
+            "source_view": SOURCE_VIEW,
+            "target_views": list(TARGET_VIEWS),
+            "resolution_px": 128,
+            "background": "white",
+        },
+        "seed": settings.seed,
+        "device": settings.device,
+    }
+
+
+def view_predictor(generator: ViewGenerator, settings: GeneratorSettings) -> ViewPredictor:
+    """Return the method that generates the target views."""
+
+    def predict(source: np.ndarray, source_camera: Camera, target_cameras: Sequence[Camera]) -> np.ndarray:
+        return generate_views(generator, source, source_camera, target_cameras, settings, SilentProgress())[0]
+
+    return predict
+
+
+def guide_predictor(generator: ViewGenerator) -> ViewPredictor:
+    """Return the method that shows the guide itself: the predicted solid with the source's pixels on it."""
+
+    def predict(source: np.ndarray, source_camera: Camera, target_cameras: Sequence[Camera]) -> np.ndarray:
+        with torch.inference_mode():
+            condition, _ = view_condition(generator, source, source_camera, target_cameras)
+            return straight_pictures(condition.guide.picture())
+
+    return predict
+
+
+def _write_strips(folder: Path, method: str, truth: ValidationObject, predicted: np.ndarray) -> None:
+    """Keep the shown views of an object, as the method and as the truth have them, side by side."""
+    shown = {
+        method: predicted[list(_GRID_VIEWS)],
+        "truth": truth.pictures[[TARGET_VIEWS[view] for view in _GRID_VIEWS]],
+    }
+    shown["input"] = truth.pictures[[SOURCE_VIEW]]
+    (folder / truth.name).mkdir(parents=True, exist_ok=True)
+    for name, pictures in shown.items():
+        strip = np.concatenate(list(composite(pictures, _WHITE)), axis=2)
+        write_png(folder / truth.name / f"{name}.png", strip)
+
+
+def _write_grid(output_dir: Path, objects: Sequence[str], methods: Sequence[str]) -> None:
+    """Lay the strips out: a row an object, first the input, then every method, the truth last."""
+    rows = []
+    for name in sorted(objects):
+        files = [output_dir / "grid" / name / f"{column}.png" for column in ("input", *methods, "truth")]
+        if all(file.exists() for file in files):
+            strips = [read_picture(file).rgba[:3] for file in files]
+            rows.append(np.concatenate([np.pad(strip, _GAP, constant_values=_WHITE) for strip in strips], axis=2))
+    if rows:
+        write_png(output_dir / "grid.png", np.concatenate(rows, axis=1))

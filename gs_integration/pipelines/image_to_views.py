@@ -1,0 +1,221 @@
+"""One picture to other views of its object.
+
+Background removed, object framed as the training views are, elevation given or estimated, one solid predicted for all
+views, and every view generated from it. The world has z up; the picture's camera stands at azimuth 0.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from distill_core.cameras import Camera, orbit_camera, orbit_rig
+from distill_core.camera_rigs import cameras_from_angles
+from distill_core.guide import Solid
+from distill_core.images import Picture, frame_object, premultiply, resize_premultiplied, unpremultiply
+from distill_core.matting import remove_background
+from distill_core.models.checkpoint_loading import ViewGenerator
+from distill_core.models.condition import ViewCondition
+from distill_core.progress import Progress
+from distill_core.rays import stack_cameras
+from gs_integration.pipelines.settings import (
+    GENERATED_VIEW_PX,
+    AngleSettings,
+    GeneratorSettings,
+    ImageToViewsSettings,
+    PictureSettings,
+)
+
+logger = logging.getLogger(__name__)
+
+SOURCE_PX = 256
+"""Side of the framed source picture; the generator sees it at half the size, the splats are fitted to all of it."""
+
+# Elevation and share of the views of each ring. The first shows the object as people look at it, the second its top,
+# the third closes the hull from below.
+_RINGS = ((15.0, 0.5), (50.0, 0.3125), (-20.0, 0.1875))
+
+
+@dataclass(frozen=True)
+class FramedSource:
+    """The picture's object, centred and framed, with the camera that is assumed to have taken it.
+
+    Attributes:
+        rgba: [4, S, S] straight RGBA.
+        camera: at azimuth 0, for pictures of S pixels.
+        elevation_estimated: whether the elevation was estimated from the picture.
+        matting: how the background was removed.
+    """
+
+    rgba: Float[np.ndarray, "4 side side"]
+    camera: Camera
+    elevation_degrees: float
+    elevation_estimated: bool
+    matting: str
+
+
+@dataclass(frozen=True)
+class GeneratedViews:
+    """Views of one object around its picture.
+
+    Attributes:
+        source: the picture and its camera.
+        pictures: [V, 4, R, R] straight RGBA.
+        cameras: one a view.
+        solid: the predicted solid, in the frustum of the source camera.
+    """
+
+    source: FramedSource
+    pictures: Float[np.ndarray, "views 4 height width"]
+    cameras: list[Camera]
+    solid: Solid
+
+
+def image_to_views(
+    picture: Picture, settings: ImageToViewsSettings, generator: ViewGenerator, progress: Progress
+) -> GeneratedViews:
+    """Generate views all around the object of a picture.
+
+    Args:
+        picture: one object, with alpha or before a background that can be told from it.
+        settings: how the picture was taken, how many views.
+        generator: the loaded checkpoint of `settings.generator`.
+        progress: stages "picture", "views".
+
+    Raises:
+        UserError: no object can be found in the picture.
+    """
+    source = framed_source(picture, settings.picture, generator, progress)
+    cameras = view_rig(settings.num_views)
+    pictures, solid = generate_views(generator, source.rgba, source.camera, cameras, settings.generator, progress)
+    return GeneratedViews(source, pictures, cameras, solid)
+
+
+def image_to_angles(
+    picture: Picture, settings: AngleSettings, generator: ViewGenerator, progress: Progress
+) -> GeneratedViews:
+    """Generate views at chosen angles; otherwise as `image_to_views`."""
+    source = framed_source(picture, settings.picture, generator, progress)
+    cameras = cameras_from_angles(
+        settings.azimuths_degrees,
+        settings.elevations_degrees,
+        width=GENERATED_VIEW_PX,
+        height=GENERATED_VIEW_PX,
+    )
+    pictures, solid = generate_views(generator, source.rgba, source.camera, cameras, settings.generator, progress)
+    return GeneratedViews(source, pictures, cameras, solid)
+
+
+def view_rig(num_views: int, *, side_px: int = GENERATED_VIEW_PX) -> list[Camera]:
+    """Return cameras on three rings that together see an object from all sides.
+
+    Args:
+        num_views: at least 4; half of them on the middle ring.
+        side_px: side of the pictures.
+    """
+    above, below = (max(1, round(num_views * share)) for _, share in _RINGS[1:])
+    counts = (num_views - above - below, above, below)
+    cameras: list[Camera] = []
+    for ring, ((elevation, _), count) in enumerate(zip(_RINGS, counts, strict=True)):
+        # Rings are turned against one another, so that no two views look along the same azimuth without need.
+        turn = 0.0 if ring == 0 else 180.0 / count
+        cameras += orbit_rig(
+            count, elevations_degrees=(elevation,), start_azimuth_degrees=turn, width=side_px, height=side_px
+        )
+    return cameras
+
+
+def framed_source(
+    picture: Picture, settings: PictureSettings, generator: ViewGenerator, progress: Progress
+) -> FramedSource:
+    """Cut the object out, frame it, and place the camera that took it.
+
+    Raises:
+        UserError: no object can be found in the picture.
+    """
+    progress.stage("picture", 2)
+    matte = remove_background(picture, method=settings.matting)
+    if matte.warning:
+        logger.warning("%s", matte.warning)
+    progress.advance()
+    framed = frame_object(matte.rgba, resolution=SOURCE_PX)
+    estimated = settings.elevation_degrees == "auto"
+    elevation_degrees = (
+        estimate_elevation_degrees(generator, framed.rgba)
+        if settings.elevation_degrees == "auto"
+        else settings.elevation_degrees
+    )
+    camera = orbit_camera(
+        0.0,
+        elevation_degrees,
+        field_of_view_degrees=settings.field_of_view_degrees,
+        width=SOURCE_PX,
+        height=SOURCE_PX,
+    )
+    progress.advance()
+    return FramedSource(framed.rgba, camera, elevation_degrees, estimated, matte.method)
+
+
+def estimate_elevation_degrees(generator: ViewGenerator, source: Float[np.ndarray, "4 side side"]) -> float:
+    """Return the elevation at which the generator believes a framed picture was taken, in whole degrees."""
+    camera = orbit_camera(0.0, 0.0, width=GENERATED_VIEW_PX, height=GENERATED_VIEW_PX)
+    with torch.inference_mode():
+        prediction = generator.predict_solid(_network_picture(source).to(generator.device), stack_cameras([camera]))
+    return float(round(float(prediction.elevation_degrees[0])))
+
+
+def generate_views(
+    generator: ViewGenerator,
+    source: Float[np.ndarray, "4 side side"],
+    source_camera: Camera,
+    target_cameras: Sequence[Camera],
+    settings: GeneratorSettings,
+    progress: Progress,
+) -> tuple[Float[np.ndarray, "views 4 height width"], Solid]:
+    """Generate the views of an object at any cameras.
+
+    Args:
+        generator: on the device where it shall run.
+        source: [4, S, S] framed picture, straight RGBA.
+        source_camera: the camera that took it.
+        target_cameras: cameras of one picture size, the generator's.
+        settings: steps and seed.
+        progress: stage "views".
+
+    Returns:
+        Views [V, 4, H, W], straight RGBA, and the solid behind them.
+    """
+    progress.stage("views", settings.steps)
+    with torch.inference_mode():
+        condition, solid = view_condition(generator, source, source_camera, target_cameras)
+        clean = generator.sample(condition, settings.steps, torch.Generator("cpu").manual_seed(settings.seed), progress)
+    return straight_pictures(clean), solid
+
+
+def view_condition(
+    generator: ViewGenerator,
+    source: Float[np.ndarray, "4 side side"],
+    source_camera: Camera,
+    target_cameras: Sequence[Camera],
+) -> tuple[ViewCondition, Solid]:
+    """Return what the generator is told of the target views, the guide included, and the predicted solid."""
+    pixels = _network_picture(source).to(generator.device)
+    source_cameras = stack_cameras([source_camera.resized(GENERATED_VIEW_PX, GENERATED_VIEW_PX)]).to(generator.device)
+    targets = stack_cameras(list(target_cameras)).to(generator.device)
+    solid = generator.predict_solid(pixels, source_cameras)
+    return generator.build_condition(pixels, source_cameras, targets, solid), solid
+
+
+def _network_picture(rgba: Float[np.ndarray, "4 side side"]) -> torch.Tensor:
+    """[1, 4, R, R] premultiplied RGBA in -1..1 at the generator's resolution."""
+    reduced = resize_premultiplied(rgba, GENERATED_VIEW_PX, GENERATED_VIEW_PX)
+    return torch.from_numpy(premultiply(reduced)).float()[None] * 2 - 1
+
+
+def straight_pictures(clean: torch.Tensor) -> Float[np.ndarray, "views 4 height width"]:
+    """Turn what a generator returns (premultiplied RGBA, -1..1) into straight RGBA in 0..1."""
+    premultiplied = (clean.float() * 0.5 + 0.5).clamp(0, 1).cpu().numpy()
+    return unpremultiply(premultiplied)

@@ -1,0 +1,101 @@
+"""Settings of the pipelines: names, types, defaults and help of everything that a person can choose. No torch here."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gs_integration.settings import FitSettings
+
+GENERATED_VIEW_PX = 128
+"""Side of the generator's pictures in pixels."""
+
+
+class GeneratorSettings(BaseModel):
+    """Which generator runs, where, and with what seed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    checkpoint: str = Field("small", description="name of a checkpoint that ships with the project, or a path to one")
+    steps: int = Field(1, ge=1, le=1000, description="steps of the sampler; a distilled generator needs one")
+    seed: int = Field(0, ge=0, lt=2**63, description="the same seed on the same machine gives the same files")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute; auto takes CUDA if present")
+
+
+class PictureSettings(BaseModel):
+    """How the picture was taken, and how its background is removed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    elevation_degrees: Annotated[float, Field(ge=-89, le=89)] | Literal["auto"] = Field(
+        "auto", description="height of the picture's camera above the object's horizon; auto estimates it"
+    )
+    field_of_view_degrees: float = Field(
+        40.0,
+        ge=5,
+        le=100,
+        description="field of view of the camera that took the picture, as far as the object fills it",
+    )
+    matting: str = Field(
+        "auto",
+        description="how the background is removed: auto, alpha, border, grabcut, or the name of a published model",
+    )
+
+
+class ImageToViewsSettings(BaseModel):
+    """One picture to other views of its object."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    picture: PictureSettings = PictureSettings()
+    generator: GeneratorSettings = GeneratorSettings()
+    num_views: int = Field(16, ge=4, le=64, description="number of generated views, spread around the object")
+
+
+class AngleSettings(BaseModel):
+    """Views at chosen angles around the picture's own camera."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    picture: PictureSettings = PictureSettings()
+    generator: GeneratorSettings = GeneratorSettings()
+    azimuths_degrees: tuple[float, ...] = Field(
+        (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0),
+        min_length=1,
+        max_length=256,
+        description="angles around the vertical, counted from the picture's camera; positive goes to the right",
+    )
+    elevations_degrees: tuple[float, ...] = Field(
+        (15.0,), min_length=1, max_length=256, description="angles above the horizon: one for all views, or one a view"
+    )
+
+
+class ImageToSplatsSettings(BaseModel):
+    """One picture to splats."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    views: ImageToViewsSettings = ImageToViewsSettings()
+    fit: FitSettings = FitSettings()
+    begin_from: Literal["solid", "hull"] = Field(
+        "solid", description="where splats begin: in the predicted solid, or in the hull of the views' silhouettes"
+    )
+    axes: Literal["y-down", "z-up"] = Field("y-down", description="axes of splats.ply; most viewers expect y down")
+    turntable_frames: int = Field(72, ge=2, le=720, description="frames of the turntable film, 24 a second")
+
+
+class EvaluationSettings(BaseModel):
+    """What is measured, on which validation views."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path = Field(description="validation views: the folder of val_views.tar, the tar, or a folder of records")
+    checkpoint: str | None = Field(None, description="name of or path to a checkpoint; none measures baselines alone")
+    steps: tuple[int, ...] = Field((1,), description="numbers of sampling steps, each measured on its own")
+    baseline: tuple[Literal["copy", "guide"], ...] = Field(
+        (), description="also measure: copy, the input picture itself; guide, the predicted solid with its pixels"
+    )
+    splats: bool = Field(False, description="also measure splats made from the generated views, on 25 objects")
+    limit: int | None = Field(None, ge=1, description="measure this many objects (those first by SHA-256 of the name)")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the sampler")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute; auto takes CUDA if present")
