@@ -29,8 +29,8 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "Python's venv module is missing; on Debian or Ubuntu: sudo apt-get install python3-venv" >&2; exit 2; }; }
 	@echo "Installing into $(VENV) (minutes the first time)"
 	@# Torch first and alone: the version decides its build, and nothing may pull in another.
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,viewer]'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt torch
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,viewer]'
 	@$(BIN)/pyright --version
 	@touch $@
 
