@@ -7,10 +7,8 @@ Compares what it compares in one run; says nothing about how fast it should be.
 
 import importlib
 import json
-import os
 import pkgutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +17,7 @@ from pydantic import BaseModel, Field, create_model
 
 import benchmarks
 from distill_core.progress import Progress
+from scripts.atomic_files import write_text
 from scripts.command_line import run, say
 
 
@@ -64,31 +63,8 @@ def main(settings: Any, progress: Progress) -> None:
         "settings": settings.model_dump(mode="json", exclude={"output"}),
         "result": result,
     }
-    write_json(figures, settings.output)
+    write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", settings.output)
     say(f"wrote {settings.output}")
-
-
-def write_json(content: Any, file: Path) -> None:
-    """Write JSON so that the file is either whole or not there.
-
-    Args:
-        content: what the standard library can write as JSON; NaN is refused.
-        file: where to; its folder is made.
-    """
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # The temporary file was made for its owner's eyes alone.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _settings_type() -> Any:

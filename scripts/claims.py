@@ -1,0 +1,70 @@
+"""What README claims beyond the tests, and the command that measures each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One measured statement.
+
+    Attributes:
+        name: of its record docs/measurements/NAME.json and of its place in README.
+        says: what is measured, in one line.
+        command: what to run, after the Python; {assets} and {out} stand for folders.
+        figures: the JSON file that the command writes, below {out}.
+    """
+
+    name: str
+    says: str
+    command: tuple[str, ...]
+    figures: str
+
+
+def _benchmark(name: str, says: str) -> Claim:
+    return Claim(name, says, ("scripts/benchmark.py", name, "--output", "{out}/figures.json"), "figures.json")
+
+
+_EVALUATE = ("scripts/evaluate.py", "--data", "{assets}/val_views/val_views.tar", "--output-dir", "{out}")
+_FIT = ("scripts/fit_splats.py", "--output-dir", "{out}")
+
+CLAIMS = (
+    _benchmark("rendering", "Textured training views a second on one core"),
+    _benchmark("splats", "The CPU rasterizer, forward and backward, against a vectorised torch one"),
+    _benchmark("views", "One step against fifty guided ones, and the time of eight views"),
+    Claim(
+        "fit_chair",
+        "Splats of the synthetic chair at its 200 test views",
+        (*_FIT, "{assets}/captures/nerf_synthetic_chair", "--resolution", "256"),
+        "report.json",
+    ),
+    Claim(
+        "fit_fox",
+        "Splats of fifty photographs of a fox",
+        (*_FIT, "{assets}/captures/fox"),
+        "report.json",
+    ),
+    Claim(
+        "fit_fox_colmap",
+        "The same photographs by their COLMAP model",
+        (*_FIT, "{assets}/captures/fox/sparse"),
+        "report.json",
+    ),
+    Claim(
+        "val_views",
+        "Views of objects that were not trained on",
+        (*_EVALUATE, "--checkpoint", "small", "--steps", "1", "2", "4", "--baseline", "copy", "guide"),
+        "metrics.json",
+    ),
+    Claim(
+        "val_splats",
+        "Splats of objects that were not trained on, from one picture",
+        (*_EVALUATE, "--checkpoint", "small", "--splats", "--limit", "25"),
+        "metrics.json",
+    ),
+    Claim(
+        "pictures",
+        "The whole job on pictures of every kind",
+        ("scripts/image_to_3dgs.py", "{assets}/pictures", "--output-dir", "{out}"),
+        "report.json",
+    ),
+)
