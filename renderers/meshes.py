@@ -1,5 +1,6 @@
 """One textured mesh: what every model file becomes before it is rendered, lit or textured."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -7,13 +8,28 @@ from typing import Literal
 import numpy as np
 
 from distill_core.errors import UserError
+from renderers.asset_folder import AssetFolder
+from renderers.gltf_parts import read_gltf_parts
+from renderers.mesh_files import check_dae, check_ply, checked_obj, checked_stl, no_faces
+from renderers.mesh_parts import MeshPart, check_finite, unit_or_zero
+from renderers.scene_parts import read_scene_parts
 
-UpAxis = Literal["y", "z"]
+_LOG = logging.getLogger(__name__)
 
-Y_UP_TO_Z_UP = np.array(
-    [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
-)
-"""Takes (x, y, z) with y up to (x, -z, y) with z up; the front, towards +z, then looks along -y."""
+UpAxis = Literal["x", "y", "z"]
+MODEL_FILE_TYPES = ("glb", "gltf", "obj", "ply", "stl", "dae")
+
+# (x, y, z) with y up becomes (x, -z, y) with z up: what looked along +z then looks along -y, at the rigs' first camera.
+_TO_Z_UP = {
+    "x": np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]),
+    "y": np.array([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]),
+    "z": np.eye(4),
+}
+_MAX_FILE_BYTES = 2_000_000_000
+_WHITE = np.full((1, 1, 4), 255, np.uint8)
+_SMALLEST_AREA = 1e-14  # of a box with edges of 2; rounding of doubles gives less
+_LARGEST_SINGLE = 1e15  # squares of coordinates beyond overflow single precision soon after
+_FARTHEST_EXTENTS = 1e4  # as far away, single precision keeps a thousandth of the size
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,7 @@ def transformed(mesh: TexturedMesh, matrix: np.ndarray) -> TexturedMesh:
         faces = np.ascontiguousarray(faces[:, ::-1])
     normals = mesh.corner_normals
     if normals is not None:
-        normals = _unit_or_zero(normals @ np.linalg.inv(linear)).astype(np.float32)
+        normals = unit_or_zero(normals @ np.linalg.inv(linear))
     return replace(
         mesh,
         vertices=mesh.vertices @ linear.T + matrix[:3, 3],
@@ -88,39 +104,133 @@ def normalised(mesh: TexturedMesh) -> TexturedMesh:
     return transformed(mesh, matrix)
 
 
-def _unit_or_zero(vectors: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
-
-
-def load_mesh(source: Path | str | bytes, *, file_type: str | None = None, name: str | None = None) -> TexturedMesh:
-    """Load a binary glTF model with one textured part.
+def load_mesh(
+    source: Path | str | bytes,
+    *,
+    file_type: str | None = None,
+    name: str | None = None,
+    up_axis: UpAxis | None = None,
+) -> TexturedMesh:
+    """Load a model and join its parts, in a world with z up, at the size and place that it has in the file.
 
     Args:
-        source: a path, or the bytes of the file.
-        file_type: "glb"; needed for bytes.
+        source: a path (.glb, .gltf, .obj, .ply, .stl or .dae), or the bytes of a file.
+        file_type: the ending without the dot; needed for bytes.
         name: the model's name; a path's stem if not given.
+        up_axis: which axis of the file points up; None takes what the format says: y for glTF and .obj, the header's
+            for .dae, z for .ply and .stl.
+
+    Raises:
+        UserError: a file that is missing, damaged, of another kind, or shows nothing.
     """
-    import io
+    if isinstance(source, bytes):
+        if file_type is None:
+            raise ValueError("bytes need a file_type")
+        path, data, name = None, source, name or f"model.{file_type}"
+    else:
+        path = Path(source)
+        data, name, file_type = _file_bytes(path), name or path.stem, file_type or path.suffix[1:]
+    described_as = path.name if path is not None else name
+    parts, up = _read_parts(data, file_type.lower(), path, described_as)
+    mesh = transformed(_joined(parts, name), _TO_Z_UP[up_axis or up])
+    _check(mesh, described_as)
+    return mesh
 
-    import trimesh
 
-    data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    name = name or ("mesh" if isinstance(source, bytes) else Path(source).stem)
-    part = trimesh.load(io.BytesIO(data), file_type=file_type or "glb", force="mesh", process=False)
-    faces = np.asarray(part.faces, np.int64)
-    picture = np.array(part.visual.material.baseColorTexture.convert("RGB"))
-    opaque = np.full((*picture.shape[:2], 1), 255, np.uint8)
-    normals = part._cache.cache.get("vertex_normals")
-    mesh = TexturedMesh(
-        vertices=np.asarray(part.vertices, np.float64),
-        faces=faces,
-        corner_uvs=np.asarray(part.visual.uv, np.float32)[faces],
-        base_colours=(np.concatenate([picture, opaque], axis=2),),
-        face_picture=np.zeros(len(faces), np.int64),
-        corner_colours=None,
-        corner_normals=None if normals is None else np.asarray(normals, np.float32)[faces],
+def _file_bytes(path: Path) -> bytes:
+    try:
+        num_bytes = path.stat().st_size
+        if num_bytes > _MAX_FILE_BYTES:
+            raise UserError(f"{path}: expected a model of at most {_MAX_FILE_BYTES:,} bytes, got {num_bytes:,}.")
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: expected a model file, got: {error.strerror}; check the path.") from error
+
+
+def _read_parts(data: bytes, file_type: str, path: Path | None, described_as: str) -> tuple[list[MeshPart], str]:
+    """The parts of a file and the axis that points up in it."""
+    if file_type not in MODEL_FILE_TYPES:
+        raise UserError(
+            f"{described_as}: expected a model as .{', .'.join(MODEL_FILE_TYPES)}, got .{file_type}; export it as .glb."
+        )
+    if len(data) == 0:
+        raise UserError(f"{described_as}: expected a model, got an empty file (0 bytes); copy or export it again.")
+    folder = AssetFolder(path, package_allowed=file_type not in ("glb", "gltf"))
+    match file_type:
+        case "glb" | "gltf":
+            parts, up = read_gltf_parts(data, folder, described_as), "y"
+        case "obj":
+            parts, up = read_scene_parts(checked_obj(data, described_as), "obj", folder, described_as), "y"
+        case "ply":
+            check_ply(data, described_as)
+            parts, up = read_scene_parts(data, "ply", folder, described_as), "z"
+        case "stl":
+            parts, up = read_scene_parts(checked_stl(data, described_as), "stl", folder, described_as), "z"
+        case _:
+            up = check_dae(data, described_as)
+            parts = read_scene_parts(data, "dae", folder, described_as)
+    folder.report()
+    parts = [part for part in parts if len(part.faces)]
+    if not parts:
+        raise no_faces(described_as)
+    return parts, up
+
+
+def _joined(parts: list[MeshPart], name: str) -> TexturedMesh:
+    """One mesh of all parts, in the coordinates of the file; parts of one picture share it."""
+    pictures: list[np.ndarray] = []
+    face_picture = []
+    for part in parts:
+        picture = _WHITE if part.picture is None else part.picture
+        number = next((index for index, known in enumerate(pictures) if known is picture), len(pictures))
+        if number == len(pictures):
+            pictures.append(picture)
+        face_picture.append(np.full(len(part.faces), number, np.int64))
+    offsets = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
+    coloured = any(part.corner_colours is not None or part.colour != (1.0, 1.0, 1.0, 1.0) for part in parts)
+    has_normals = any(part.corner_normals is not None for part in parts)
+    return TexturedMesh(
+        vertices=np.concatenate([part.vertices for part in parts]),
+        faces=np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)]),
+        corner_uvs=np.concatenate([_or_zeros(part.corner_uvs, part, 2) for part in parts]),
+        base_colours=tuple(pictures),
+        face_picture=np.concatenate(face_picture),
+        corner_colours=np.concatenate([_part_colours(part) for part in parts]) if coloured else None,
+        corner_normals=np.concatenate([_or_zeros(part.corner_normals, part, 3) for part in parts])
+        if has_normals
+        else None,
         source_to_object=np.eye(4),
         name=name,
     )
-    return transformed(mesh, Y_UP_TO_Z_UP)
+
+
+def _or_zeros(values: np.ndarray | None, part: MeshPart, width: int) -> np.ndarray:
+    return np.zeros((len(part.faces), 3, width), np.float32) if values is None else values
+
+
+def _part_colours(part: MeshPart) -> np.ndarray:
+    colours = np.broadcast_to(np.array(part.colour, np.float32), (len(part.faces), 3, 4))
+    return colours if part.corner_colours is None else colours * part.corner_colours
+
+
+def _check(mesh: TexturedMesh, described_as: str) -> None:
+    """See that the mesh can be normalised and rendered; warn of coordinates that single precision cannot hold."""
+    used = np.unique(mesh.faces)
+    vertices = mesh.vertices[used]
+    check_finite(vertices, described_as)
+    lowest, highest = vertices.min(axis=0), vertices.max(axis=0)
+    extent = float((highest / 2 - lowest / 2).max()) * 2
+    corners = (mesh.vertices[mesh.faces] / 2 - lowest / 2) / max(extent / 2, 1e-300)
+    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    if extent == 0 or areas.max() < _SMALLEST_AREA:
+        raise UserError(
+            f"{described_as}: the mesh has no area: expected triangles, got points or lines; export it again."
+        )
+    far = max(float(np.abs(lowest).max()), float(np.abs(highest).max()))
+    if far > _LARGEST_SINGLE or far > _FARTHEST_EXTENTS * extent:
+        _LOG.warning(
+            "%s: its coordinates reach %.3g at a size of %.3g; it is normalised in double precision.",
+            described_as,
+            far,
+            extent,
+        )

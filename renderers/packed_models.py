@@ -62,12 +62,16 @@ class PackedModels:
         """
         row = self._rows.get(name)
         if row is None:
-            raise UserError(f"Expected a model of {self._models_dir / 'index.csv'}, got {name!r}; see its column 'name'.")
+            raise UserError(
+                f"Expected a model of {self._models_dir / 'index.csv'}, got {name!r}; see its column 'name'."
+            )
         tar_path = self._models_dir / row.tar
         if row.tar not in self._places:
             self._places[row.tar] = _places_in_tar(tar_path)
         if f"{name}.glb" not in self._places[row.tar]:
-            raise UserError(f"{tar_path}: expected {name}.glb in it as index.csv says, got none; copy the folder again.")
+            raise UserError(
+                f"{tar_path}: expected {name}.glb in it as index.csv says, got none; copy the folder again."
+            )
         offset, size = self._places[row.tar][f"{name}.glb"]
         with tar_path.open("rb") as file:
             file.seek(offset)
@@ -82,7 +86,9 @@ class PackedModels:
         return load_mesh(self.read_bytes(name), file_type="glb", name=name)
 
 
-def training_models(models_dir: Path | str, splits: Sequence[str] = ("train",)) -> tuple[PackedModels, list[PackedModel]]:
+def training_models(
+    models_dir: Path | str, splits: Sequence[str] = ("train",)
+) -> tuple[PackedModels, list[PackedModel]]:
     """The packed models and the rows that may be trained on.
 
     Args:
@@ -112,13 +118,20 @@ def _read_index(index_path: Path) -> list[PackedModel]:
             columns = ("name", "split", "source", "licence", "author", "triangles", "tar")
             missing = [column for column in columns if column not in (reader.fieldnames or ())]
             if missing:
-                raise UserError(f"{index_path}: expected the columns {', '.join(columns)}, got none named {', '.join(missing)}.")
+                raise UserError(
+                    f"{index_path}: expected the columns {', '.join(columns)}, got none named {', '.join(missing)}."
+                )
             return [
-                PackedModel(**{column: row[column] for column in columns if column != "triangles"}, triangles=int(row["triangles"]))
+                PackedModel(
+                    **{column: row[column] for column in columns if column != "triangles"},
+                    triangles=int(row["triangles"]),
+                )
                 for row in reader
             ]
     except OSError as error:
-        raise UserError(f"{index_path}: expected the index of a folder of packed models, got {error.strerror}.") from error
+        raise UserError(
+            f"{index_path}: expected the index of a folder of packed models, got {error.strerror}."
+        ) from error
 
 
 def _places_in_tar(tar_path: Path) -> dict[str, tuple[int, int]]:
