@@ -31,12 +31,12 @@ class CheckClaimsSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    only: tuple[str, ...] = Field((), description="names of claims to measure; all if none is given")
-    again: bool = Field(False, description="measure again what has a record")
-    assets: Path = Field(_REPOSITORY.parent / "shared" / "assets", description="folder of models and captures")
-    measurements: Path = Field(_REPOSITORY / "docs" / "measurements", description="folder of the records")
-    results: Path = Field(_REPOSITORY / "out" / "claims", description="folder of what the commands write")
-    readme: Path = Field(_REPOSITORY / "README.md", description="page that shows the tables")
+    only: tuple[str, ...] = Field(default=(), description="names of claims to measure; all if none is given")
+    again: bool = Field(default=False, description="measure again what has a record")
+    assets: Path = Field(default=_REPOSITORY.parent / "shared" / "assets", description="folder of models and captures")
+    measurements: Path = Field(default=_REPOSITORY / "docs" / "measurements", description="folder of the records")
+    results: Path = Field(default=_REPOSITORY / "out" / "claims", description="folder of what the commands write")
+    readme: Path = Field(default=_REPOSITORY / "README.md", description="page that shows the tables")
 
 
 def main(settings: CheckClaimsSettings, progress: Progress) -> int:
