@@ -99,7 +99,7 @@ def pose_from_colmap(quaternion_wxyz: npt.ArrayLike, translation: npt.ArrayLike)
 
 def pose_to_colmap(camera_to_world: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """COLMAP's world-to-camera quaternion w x y z (w >= 0) and translation [3] of a pose [4, 4]."""
-    world_to_camera = np.linalg.inv(np.asarray(camera_to_world, dtype=np.float64))
+    world_to_camera = np.asarray(np.linalg.inv(np.asarray(camera_to_world)), dtype=np.float64)
     return quaternion_from_rotation(world_to_camera[:3, :3]), world_to_camera[:3, 3]
 
 
@@ -146,7 +146,7 @@ def camera_from_pytorch3d(foreign: PyTorch3DCamera, width: int, height: int) -> 
         fy=foreign.focal_length[1] * unit_y_px,
         cx=width / 2 - foreign.principal_point[0] * unit_x_px,
         cy=height / 2 - foreign.principal_point[1] * unit_y_px,
-        camera_to_world=np.linalg.inv(_PYTORCH3D_TO_OPENCV @ world_to_camera),
+        camera_to_world=np.asarray(np.linalg.inv(_PYTORCH3D_TO_OPENCV @ world_to_camera), dtype=np.float64),
     )
 
 

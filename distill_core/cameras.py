@@ -71,7 +71,7 @@ class Camera:
     @cached_property
     def world_to_camera(self) -> FloatArray:
         """The inverse of `camera_to_world`, [4, 4]."""
-        inverse = np.linalg.inv(self.camera_to_world)
+        inverse = np.asarray(np.linalg.inv(self.camera_to_world), dtype=np.float64)
         inverse.setflags(write=False)
         return inverse
 

@@ -1,0 +1,357 @@
+"""The files behind a record: found inside its folder, measured by their headers, read one view at a time.
+
+Readers of a format (`transforms_files`, `colmap`, `co3d`) say what a capture states, as `StatedView`s; `locate_views`
+holds that against the files that are there. Paths, sizes and pictures come from strangers: no path leaves the folder,
+and whatever does not fit is said once, or refused.
+"""
+
+import logging
+import math
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NoReturn
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from distill_core.cameras import Camera
+from distill_core.errors import UserError
+from distill_core.images import read_picture
+from distill_core.lens_distortion import Distortion, undistort_colours, undistort_values, undistorted_camera
+
+logger = logging.getLogger(__name__)
+
+# nerfstudio's default: a 16-bit step of a depth file is a thousandth of a world unit.
+DEPTH_UNIT = 0.001
+_ENDINGS = ("", ".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
+_FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+_MAX_PIXELS = 64_000_000
+_HEADER_ERRORS = (
+    OSError,
+    SyntaxError,  # Pillow's word for a damaged header
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+@dataclass(frozen=True)
+class StatedView:
+    """One view as a capture's file states it, before its picture is looked for.
+
+    Attributes:
+        label: what a message calls it, such as "frame 1".
+        picture_path: relative to the capture's folder, perhaps without ending.
+        stated_size: width and height in pixels, None if the picture itself decides.
+        camera_at: makes the camera of a picture of this width and height in pixels.
+        distortion: of the lens, None for a pinhole.
+        mask_path: grey picture that becomes alpha.
+        depth_path: 16-bit grey PNG, or a `depth.npz` of all views.
+        depth_index: which view of a `depth.npz`.
+        normals_path: PNG of world-space normals.
+    """
+
+    label: str
+    picture_path: str
+    stated_size: tuple[int, int] | None
+    camera_at: Callable[[int, int], Camera]
+    distortion: Distortion | None = None
+    mask_path: str | None = None
+    depth_path: str | None = None
+    depth_index: int | None = None
+    normals_path: str | None = None
+
+
+@dataclass(frozen=True)
+class ViewFiles:
+    """One view whose files are there.
+
+    Attributes:
+        name: the picture's path as the capture states it.
+        camera: of the picture as stored, before undistortion.
+        picture: its file.
+        exif_orientation: 1 to show the picture upright; else the EXIF orientation to turn back, for cameras that were
+            computed from the pixels as stored.
+        distortion: of the lens, None for a pinhole.
+        mask: grey picture that becomes alpha.
+        depth: 16-bit grey PNG, or a `depth.npz` of all views.
+        depth_index: which view of a `depth.npz`.
+        normals: PNG of world-space normals.
+    """
+
+    name: str
+    camera: Camera
+    picture: Path
+    exif_orientation: int = 1
+    distortion: Distortion | None = None
+    mask: Path | None = None
+    depth: Path | None = None
+    depth_index: int | None = None
+    normals: Path | None = None
+
+    def pinhole_camera(self) -> Camera:
+        """The camera of the picture that `read_colours` returns."""
+        return self.camera if self.distortion is None else undistorted_camera(self.camera, self.distortion)
+
+
+# --- what is stated against what is there -------------------------------------------------------------------
+
+
+def locate_views(source: Path, folder: Path, stated: Sequence[StatedView]) -> tuple[list[ViewFiles], list[str]]:
+    """Find the files of the views and fit the cameras to the pictures.
+
+    Args:
+        source: the file that states the views, for messages.
+        folder: the folder that paths are relative to and never leave.
+        stated: the views, at least one.
+
+    Returns:
+        The views whose picture exists, and the paths of the pictures that are missing (said in a warning).
+
+    Raises:
+        UserError: a path that leaves the folder, no picture or less than half of them there, a damaged picture.
+    """
+    found, missing = [], []
+    for view in stated:
+        path = _existing_picture(_path_inside(source, folder, view.picture_path, view.label))
+        if path is None:
+            missing.append(view.picture_path)
+        else:
+            found.append((view, path))
+    if missing:
+        names = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        if 2 * len(missing) > len(stated):
+            raise UserError(
+                f"{source}: {len(missing)} of {len(stated)} pictures are missing: {names}; copy them beside it."
+            )
+        logger.warning(
+            "%s: %d of %d pictures are missing (%s): going on with the %d that are there.",
+            source,
+            len(missing),
+            len(stated),
+            names,
+            len(found),
+        )
+    fitted = [_fitted_view(source, folder, view, path) for view, path in found]
+    rescaled = [message for _, message in fitted if message]
+    if rescaled:
+        logger.warning(
+            "%s: %d of %d pictures are not of the stated size (%s): the intrinsics are rescaled.",
+            source,
+            len(rescaled),
+            len(fitted),
+            rescaled[0],
+        )
+    distorted = [view.distortion for view, _ in fitted if view.distortion is not None]
+    if distorted:
+        logger.info(
+            "%s: %d of %d pictures are undistorted when read (%s, k1 %.4g, k2 %.4g).",
+            source,
+            len(distorted),
+            len(fitted),
+            distorted[0].model,
+            *distorted[0].coefficients[:2],
+        )
+    return [view for view, _ in fitted], missing
+
+
+def _fitted_view(source: Path, folder: Path, view: StatedView, picture: Path) -> tuple[ViewFiles, str | None]:
+    """The view with its camera at the picture's real size, and what to say if that is not the stated one."""
+    stored_size, orientation = _picture_header(picture)
+    shown_size = stored_size[::-1] if orientation >= 5 else stored_size
+    size, message = view.stated_size or shown_size, None
+    # Programs that ignore EXIF (COLMAP, most NeRF tools) computed their cameras from the pixels as stored.
+    turned_back = size != shown_size and size == stored_size
+    real_size = stored_size if turned_back else shown_size
+    try:
+        camera = view.camera_at(*size)
+    except UserError as error:
+        raise UserError(f"{source}, {view.label}: {error}") from error
+    if size != real_size:
+        message = f"{view.picture_path} is {real_size[0]} x {real_size[1]}, stated {size[0]} x {size[1]}"
+        camera = camera.resized(*real_size)
+    files = ViewFiles(
+        name=view.picture_path,
+        camera=camera,
+        picture=picture,
+        exif_orientation=orientation if turned_back else 1,
+        distortion=None if view.distortion is None or view.distortion.is_zero else view.distortion,
+        mask=_required_file(source, folder, view.mask_path, view.label),
+        depth=_required_file(source, folder, view.depth_path, view.label),
+        depth_index=view.depth_index,
+        normals=_required_file(source, folder, view.normals_path, view.label),
+    )
+    return files, message
+
+
+def _path_inside(source: Path, folder: Path, relative: str, label: str) -> Path:
+    """The path below the folder, refused if it is absolute or leads out of it."""
+    relative = relative.replace("\\", "/")
+    if PurePosixPath(relative).is_absolute() or PureWindowsPath(relative).anchor:
+        raise UserError(f"{source}, {label}: expected a path inside the capture's folder, got {relative!r} (absolute).")
+    try:
+        inside = (folder / relative).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that no file system takes
+        raise UserError(f"{source}, {label}: {relative!r} is no path: {error}.") from error
+    if not inside:
+        raise UserError(
+            f"{source}, {label}: {relative!r} leads out of the capture's folder; put the file into the folder itself."
+        )
+    return folder / relative
+
+
+def _existing_picture(path: Path) -> Path | None:
+    """The path itself or with an ending that pictures have (NeRF-synthetic leaves it out)."""
+    return next((whole for ending in _ENDINGS if _is_file(whole := path.with_name(path.name + ending))), None)
+
+
+def _required_file(source: Path, folder: Path, relative: str | None, label: str) -> Path | None:
+    if relative is None:
+        return None
+    path = _path_inside(source, folder, relative, label)
+    if not _is_file(path):
+        raise UserError(f"{source}, {label}: {relative} is missing; copy it beside the pictures or take out its entry.")
+    return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
+
+
+def _picture_header(path: Path) -> tuple[tuple[int, int], int]:
+    """Width and height as stored, and the EXIF orientation 1 to 8, without decoding the picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # large pictures: read_picture judges the size
+            with Image.open(path, formats=_FORMATS) as image:
+                orientation = image.getexif().get(0x0112, 1)
+                return image.size, orientation if orientation in range(1, 9) else 1
+    except _HEADER_ERRORS:
+        rgba = _read_rgba(path)  # says what is wrong with it
+        return (rgba.shape[2], rgba.shape[1]), 1
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def read_colours(files: ViewFiles) -> Float32[np.ndarray, "4 height width"]:
+    """Read the picture of a view: straight RGBA in 0..1, undistorted.
+
+    Raises:
+        UserError: a damaged picture, or one whose size changed since the record was opened.
+    """
+    rgba = _turned_as_stored(_read_rgba(files.picture), files.exif_orientation)
+    if rgba.shape[1:] != (files.camera.height, files.camera.width):
+        raise UserError(
+            f"{files.picture}: expected {files.camera.width} x {files.camera.height} pixels, got "
+            f"{rgba.shape[2]} x {rgba.shape[1]}; open the capture again."
+        )
+    if files.mask is not None:
+        mask = _read_rgba(files.mask)[0]
+        if mask.shape != rgba.shape[1:]:
+            raise UserError(f"{files.mask}: expected a mask of its picture's size, got {mask.shape[::-1]}.")
+        rgba = np.concatenate([rgba[:3], rgba[3:] * mask])
+    return rgba if files.distortion is None else undistort_colours(rgba, files.camera, files.distortion)
+
+
+def read_depth(files: ViewFiles) -> Float32[np.ndarray, "depth_height depth_width"]:
+    """Read the z-depth of a view in world units, 0 where empty; it may be smaller than the picture.
+
+    Raises:
+        UserError: a damaged file.
+    """
+    if files.depth is None:
+        raise ValueError(f"{files.name} has no depth")
+    if files.depth_index is None:
+        depth = _read_depth_png(files.depth)
+    else:
+        depth = read_depth_archive(files.depth)[files.depth_index]
+    return depth if files.distortion is None else undistort_values(depth, files.camera, files.distortion)
+
+
+def read_normals(files: ViewFiles) -> Float32[np.ndarray, "3 height width"]:
+    """Read the world-space unit normals of a view, 0 where empty; eight bits a channel hold them to 0.3 degrees.
+
+    Raises:
+        UserError: a damaged file.
+    """
+    if files.normals is None:
+        raise ValueError(f"{files.name} has no normals")
+    normals = _read_rgba(files.normals)[:3] * 2 - 1
+    length = np.sqrt((normals**2).sum(axis=0))
+    # An empty pixel is stored as grey, 127.5 rounded: 0.004 a channel.
+    normals = np.where(length > 0.5, normals / np.maximum(length, 0.5), 0).astype(np.float32)
+    return normals if files.distortion is None else undistort_values(normals, files.camera, files.distortion)
+
+
+def read_depth_archive(path: Path) -> Float32[np.ndarray, "views depth_height depth_width"]:
+    """Read a `depth.npz`: key `depth`, z-depth of all views in world units.
+
+    Raises:
+        UserError: a damaged or oversized file.
+    """
+    return _cached_depth_archive(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _cached_depth_archive(path: Path, _modified_ns: int) -> np.ndarray:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("depth.npy").file_size > 1 << 31:
+                raise UserError(f"{path}: expected at most 2 GiB of depth; split the capture.")
+        with np.load(path, allow_pickle=False) as arrays:
+            depth = arrays["depth"]
+    except (*_HEADER_ERRORS, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: expected a NumPy archive with an array 'depth', got {error}.") from error
+    if depth.ndim != 3 or depth.dtype.kind != "f" or not np.isfinite(depth).all() or depth.min(initial=0) < 0:
+        raise UserError(f"{path}: expected finite depths [views, height, width], got {depth.dtype} {depth.shape}.")
+    return depth.astype(np.float32)
+
+
+def _read_depth_png(path: Path) -> np.ndarray:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=["PNG"]) as image:
+                if math.prod(image.size) > _MAX_PIXELS or not image.mode.startswith("I;16"):
+                    _refuse_depth(path, f"{image.size[0]} x {image.size[1]} of mode {image.mode}")
+                values = np.asarray(image)
+    except _HEADER_ERRORS as error:
+        _refuse_depth(path, str(error))
+    return values.astype(np.float32) * np.float32(DEPTH_UNIT)
+
+
+def _refuse_depth(path: Path, got: str) -> NoReturn:
+    raise UserError(f"{path}: expected depth as a 16-bit grey PNG, got {got}; write it again.")
+
+
+def _read_rgba(path: Path) -> np.ndarray:
+    # A view of a record may be tiny or show nothing.
+    return read_picture(path, max_pixels=_MAX_PIXELS, smallest_side_px=1, allow_empty=True).rgba
+
+
+def _turned_as_stored(upright: np.ndarray, exif_orientation: int) -> np.ndarray:
+    """Turn an upright picture [4, H, W] back to the pixels as stored (Exif 2.32, tag 274)."""
+    if exif_orientation in (3, 4, 7, 8):
+        upright = upright[:, ::-1, :]
+    if exif_orientation in (2, 3, 6, 7):
+        upright = upright[:, :, ::-1]
+    if exif_orientation in (5, 6, 7, 8):
+        upright = upright.transpose(0, 2, 1)
+    return np.ascontiguousarray(upright)
