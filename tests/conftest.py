@@ -19,14 +19,20 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # decorates every function, and numba cannot compile a decorated one. tests/test_doors.py asserts that it is complete.
 SHAPE_CHECKED_MODULES = [
     "distill_core.guide",
+    "distill_core.images",
     "distill_core.models.blocks",
     "distill_core.models.condition",
     "distill_core.models.solid_network",
     "distill_core.rays",
+    "distill_core.record_files",
+    "distill_core.records",
+    "gs_integration.losses",
+    "gs_integration.pipelines.image_to_views",
     "gs_integration.rasterization.rasterize",
     "gs_integration.rasterization.reference",
     "gs_integration.rasterization.viewpoints",
     "gs_integration.splats",
+    "gs_integration.visual_hull",
 ]
 
 install_import_hook(SHAPE_CHECKED_MODULES, "beartype.beartype")
