@@ -1,0 +1,1 @@
+"""The view generator and its parts."""
