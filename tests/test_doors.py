@@ -11,6 +11,8 @@ NUMPY_ALONE = [
     "distill_core.errors",
     "distill_core.progress",
     "distill_core.cameras",
+    "distill_core.camera_conventions",
+    "distill_core.camera_rigs",
     "gs_integration.formats",
 ]
 SLOW = ["torch", "open3d", "trimesh", "scipy", "numba", "cv2", "skimage", "PIL", "imageio", "safetensors"]
@@ -51,6 +53,12 @@ def test_settings_import_nothing_slow(repository: Path) -> None:
     if not names:
         pytest.skip("no settings module yet")
     imports_in_a_fresh_process(repository, names, SLOW)
+
+
+def test_modules_at_the_top_of_distill_core_import_none_of_its_rooms(repository: Path) -> None:
+    rooms = {folder.name for folder in (repository / "distill_core").iterdir() if (folder / "__init__.py").exists()}
+    for file in (repository / "distill_core").glob("*.py"):
+        assert not rooms & {name.split(".")[1] for name in imported_modules(file) if name.startswith("distill_core.")}
 
 
 def test_every_annotated_module_is_shape_checked(repository: Path) -> None:
@@ -108,10 +116,15 @@ def test_modules_stay_readable(repository: Path) -> None:
 
 
 def imported_names(file: Path) -> set[str]:
+    """Names of the packages that a module imports."""
+    return {name.split(".")[0] for name in imported_modules(file)}
+
+
+def imported_modules(file: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
