@@ -1,0 +1,62 @@
+"""What a person can choose about fitting splats to views. No torch here."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FitSettings(BaseModel):
+    """Views to splats; the defaults are for generated views, which disagree a little with one another."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    iterations: int = Field(600, ge=1, le=100_000, description="optimization steps, one view each")
+    num_splats: int = Field(20_000, ge=16, le=2_000_000, description="number of splats to begin with")
+    max_splats: int = Field(
+        20_000, ge=16, le=5_000_000, description="number to which splats may grow where views are not yet explained"
+    )
+    harmonics_degree: Literal[0, 1, 2, 3] = Field(
+        0, description="how finely a splat's colour may depend on the direction it is seen from; 0 is not at all"
+    )
+    robust_width: float = Field(
+        0.03,
+        gt=0,
+        le=1,
+        description="colour difference (0 to 1) above which the loss is linear, below which it is square",
+    )
+    structure_weight: float = Field(0.2, ge=0, lt=1, description="weight of 1 - SSIM against the colour difference")
+    silhouette_weight: float = Field(0.5, ge=0, le=10, description="weight of the squared difference of alpha")
+    fit_background: Literal["random", "white"] = Field(
+        "random", description="what shows through the splats while they are fitted"
+    )
+    half_resolution_share: float = Field(
+        0.33, ge=0, le=1, description="share of the iterations that run at half resolution"
+    )
+    refinements: int = Field(
+        2, ge=0, le=100, description="how often splats are dropped and set anew where they are missing"
+    )
+    correct_colours: bool = Field(True, description="estimate a gain and an offset for each view but the source")
+    correct_flow: bool = Field(True, description="estimate a smooth displacement for each view but the source")
+
+
+def capture_settings(**changes: Any) -> FitSettings:
+    """Return settings for pictures that agree: photographs with poses, or renders.
+
+    Args:
+        changes: fields of `FitSettings` that shall differ.
+
+    Raises:
+        pydantic.ValidationError: a field that is not admitted.
+    """
+    defaults: dict[str, Any] = {
+        "iterations": 3000,
+        "num_splats": 20_000,
+        "max_splats": 50_000,
+        "harmonics_degree": 2,
+        "robust_width": 0.002,
+        "fit_background": "white",
+        "refinements": 20,
+        "correct_colours": False,
+        "correct_flow": False,
+    }
+    return FitSettings(**{**defaults, **changes})
