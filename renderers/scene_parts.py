@@ -100,7 +100,8 @@ def _base_colour(
     """
     material = getattr(visual, "material", None)
     image = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
-    if image is not None:
+    # A picture from a file knows its format; trimesh makes one up for coordinates without a material.
+    if image is not None and image.format is not None:
         if id(image) not in pictures:
             decoded = decoded_picture(image, name)
             pictures[id(image)] = None if decoded is None else holes_or_opaque(decoded)

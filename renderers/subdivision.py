@@ -1,54 +1,85 @@
-"""Long edges cut, so that what is stored at corners (baked light) is fine enough."""
+"""Triangles cut until their edges are short, so that what is baked into corners is fine enough."""
 
 from dataclasses import replace
 
 import numpy as np
 
+from distill_core.errors import UserError
 from renderers.meshes import TexturedMesh
+from renderers.normals import shading_normals
+
+_MAX_FACES = 4_000_000
 
 
-def subdivided(mesh: TexturedMesh, corner_normals: np.ndarray, *, max_edge: float = 0.1) -> TexturedMesh:
-    """The same surface with every edge at most `max_edge` long, by halving longest edges.
+def subdivided(mesh: TexturedMesh, *, max_edge: float = 0.07) -> TexturedMesh:
+    """The same surface with every edge at most `max_edge` long.
 
-    Neighbours are not kept conforming: a cut edge may meet an uncut one, which no renderer of the same
-    surface can see but for rounding.
+    Edges that are too long are halved, the longest of a face first. Both faces at an edge halve it at the same places,
+    so a closed mesh stays closed. The shading normals of the mesh are kept as `corner_normals`.
 
     Args:
-        mesh: What to cut.
-        corner_normals: [F, 3, 3] unit shading normals of its corners, cut along.
-        max_edge: World units, positive.
+        mesh: what to cut.
+        max_edge: in units of the mesh, positive.
 
-    Returns:
-        The mesh with vertices of its own for every corner, and `corner_normals` set.
+    Raises:
+        UserError: more than four million triangles would be needed.
     """
-    # Position 3, normal 3, uv 2, colour 4, all linear along an edge.
-    colours = np.ones((len(mesh.faces), 3, 4)) if mesh.corner_colours is None else mesh.corner_colours
-    corners = np.concatenate([mesh.vertices[mesh.faces], corner_normals, mesh.corner_uvs, colours], axis=-1)
-    pictures = mesh.face_picture
-    finished, finished_pictures = [], []
-    while len(corners):
-        lengths = np.linalg.norm(corners[:, [1, 2, 0], :3] - corners[:, :, :3], axis=-1)
-        long = lengths.max(axis=1) > max_edge
-        finished.append(corners[~long])
-        finished_pictures.append(pictures[~long])
-        corners, pictures, lengths = corners[long], pictures[long], lengths[long]
-        if not len(corners):
+    if not max_edge > 0:
+        raise ValueError(f"expected a positive length of edges, got {max_edge}")
+    vertices, faces = mesh.vertices, mesh.faces
+    # What hangs on corners goes through the cuts as one table; pictures as the number of the original face.
+    colours = np.zeros((len(faces), 3, 0), np.float32) if mesh.corner_colours is None else mesh.corner_colours
+    corners = np.concatenate([mesh.corner_uvs, shading_normals(mesh), colours], axis=-1)
+    original = np.arange(len(faces))
+    while True:
+        ends = vertices[faces]
+        lengths = np.linalg.norm(np.roll(ends, -1, axis=1) - ends, axis=-1)
+        cut = lengths.max(axis=1) > max_edge
+        if not cut.any():
             break
-        first = lengths.argmax(axis=1)
-        rows = np.arange(len(corners))
-        a, b, c = (corners[rows, (first + turn) % 3] for turn in range(3))
-        middle = (a + b) / 2
-        corners = np.concatenate([np.stack([a, middle, c], 1), np.stack([middle, b, c], 1)])
-        pictures = np.concatenate([pictures, pictures])
-    corners = np.concatenate(finished)
-    normals = corners[..., 3:6]
-    lengths = np.linalg.norm(normals, axis=-1, keepdims=True)
+        if len(faces) + cut.sum() > _MAX_FACES:
+            raise UserError(
+                f"{mesh.name}: expected at most {_MAX_FACES:,} triangles with edges of {max_edge:g}, it takes more; "
+                "normalise the mesh or allow longer edges."
+            )
+        vertices, halves, half_corners = _halved(vertices, faces[cut], corners[cut], lengths[cut].argmax(axis=1))
+        faces = np.concatenate([faces[~cut], halves])
+        corners = np.concatenate([corners[~cut], half_corners])
+        original = np.concatenate([original[~cut], original[cut], original[cut]])
+    # In the order of the original faces, so that the pieces of a face lie together.
+    order = np.argsort(original, kind="stable")
+    faces, corners, original = faces[order], corners[order], original[order]
+    normals = corners[..., 2:5]
+    length = np.linalg.norm(normals, axis=-1, keepdims=True)
     return replace(
         mesh,
-        vertices=corners[..., :3].reshape(-1, 3),
-        faces=np.arange(3 * len(corners), dtype=np.int64).reshape(-1, 3),
-        corner_uvs=corners[..., 6:8].astype(np.float32),
-        corner_colours=None if mesh.corner_colours is None else corners[..., 8:].astype(np.float32),
-        corner_normals=(normals / np.maximum(lengths, 1e-12)).astype(np.float32),
-        face_picture=np.concatenate(finished_pictures),
+        vertices=vertices,
+        faces=faces,
+        corner_uvs=np.ascontiguousarray(corners[..., :2]),
+        corner_normals=np.divide(normals, length, out=np.zeros_like(normals), where=length > 1e-6),
+        corner_colours=None if mesh.corner_colours is None else np.ascontiguousarray(corners[..., 5:]),
+        face_picture=mesh.face_picture[original],
     )
+
+
+def _halved(
+    vertices: np.ndarray, faces: np.ndarray, corners: np.ndarray, longest: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Faces cut from the middle of the edge that starts at corner `longest` to the opposite corner.
+
+    Returns:
+        The vertices with the new ones behind, the first halves and then the second ones, and their corners.
+    """
+    rows = np.arange(len(faces))
+    start, end = longest, (longest + 1) % 3
+    low = np.minimum(faces[rows, start], faces[rows, end])
+    high = np.maximum(faces[rows, start], faces[rows, end])
+    edges, number = np.unique(np.stack([low, high], axis=1), axis=0, return_inverse=True)
+    middle = len(vertices) + number.reshape(-1)
+    middle_corner = (corners[rows, start] + corners[rows, end]) / 2
+    vertices = np.concatenate([vertices, (vertices[edges[:, 0]] + vertices[edges[:, 1]]) / 2])
+    first, second = faces.copy(), faces.copy()
+    first_corners, second_corners = corners.copy(), corners.copy()
+    first[rows, end], second[rows, start] = middle, middle
+    first_corners[rows, end], second_corners[rows, start] = middle_corner, middle_corner
+    return vertices, np.concatenate([first, second]), np.concatenate([first_corners, second_corners])
