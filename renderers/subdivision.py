@@ -11,14 +11,15 @@ from renderers.normals import shading_normals
 _MAX_FACES = 4_000_000
 
 
-def subdivided(mesh: TexturedMesh, *, max_edge: float = 0.07) -> TexturedMesh:
+def subdivided(mesh: TexturedMesh, corner_normals: np.ndarray | None = None, *, max_edge: float = 0.07) -> TexturedMesh:
     """The same surface with every edge at most `max_edge` long.
 
     Edges that are too long are halved, the longest of a face first. Both faces at an edge halve it at the same places,
-    so a closed mesh stays closed. The shading normals of the mesh are kept as `corner_normals`.
+    so a closed mesh stays closed. Shading normals are interpolated and kept as `corner_normals`.
 
     Args:
         mesh: what to cut.
+        corner_normals: [F, 3, 3] its shading normals; None computes them.
         max_edge: in units of the mesh, positive.
 
     Raises:
@@ -29,7 +30,8 @@ def subdivided(mesh: TexturedMesh, *, max_edge: float = 0.07) -> TexturedMesh:
     vertices, faces = mesh.vertices, mesh.faces
     # What hangs on corners goes through the cuts as one table; pictures as the number of the original face.
     colours = np.zeros((len(faces), 3, 0), np.float32) if mesh.corner_colours is None else mesh.corner_colours
-    corners = np.concatenate([mesh.corner_uvs, shading_normals(mesh), colours], axis=-1)
+    normals = shading_normals(mesh) if corner_normals is None else corner_normals
+    corners = np.concatenate([mesh.corner_uvs, normals, colours], axis=-1)
     original = np.arange(len(faces))
     while True:
         ends = vertices[faces]
