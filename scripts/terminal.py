@@ -51,6 +51,22 @@ def show_log() -> None:
     warnings.showwarning = _log_warning
 
 
+def _start_bar() -> Progress:
+    bar = Progress(
+        TextColumn("{task.description:<24}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeLeftColumn(),
+        TextColumn("left"),
+        console=_console,
+        # Results that go to a file or a pipe must not be drawn above the bar instead.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+    bar.start()
+    return bar
+
+
 class TerminalProgress:
     """The `Progress` of a command line: a moving bar in a terminal, plain lines elsewhere. Never cancels."""
 
@@ -63,17 +79,6 @@ class TerminalProgress:
         self._began = self._spoke = 0.0
 
     def __enter__(self) -> "TerminalProgress":
-        if _console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description:<24}", markup=False),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeLeftColumn(),
-                console=_console,
-            )
-            self._bar.start()
         return self
 
     def __exit__(
@@ -89,7 +94,8 @@ class TerminalProgress:
         self._end_stage()
         self._name, self._total, self._done = name, total, 0
         self._began = self._spoke = time.monotonic()
-        if self._bar is not None:
+        if _console.is_terminal:
+            self._bar = self._bar or _start_bar()
             self._task = self._bar.add_task(name, total=total)
         else:
             self._write(f"{name} ...")

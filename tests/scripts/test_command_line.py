@@ -1,8 +1,11 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.scripts.processes import interrupt, run_program, start_program
+from tests.scripts.processes import environment, interrupt, run_program, start_program
 
 PROGRAM = '''
 """Paints a fence."""
@@ -154,6 +157,28 @@ def test_progress_without_a_terminal_is_plain_lines(program, tmp_path: Path) -> 
     assert lines[0] == "painting ..."
     assert lines[1].startswith("painting: done in ")
     assert lines[2] == "drying ..."
+
+
+def test_progress_in_a_terminal_is_a_bar_and_leaves_results_to_standard_output(program, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty", reason="needs a system with pseudo-terminals")
+    body = "progress.stage('painting', 4)\nsay('one')\nprogress.advance(4)\nsay('two')"
+    terminal, end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, *program(body)],
+        cwd=tmp_path,
+        env=environment(TERM="xterm"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=end,
+        text=True,
+    )
+    output, _ = process.communicate(timeout=60)
+    os.close(end)
+    shown = os.read(terminal, 1_000_000).decode()
+    os.close(terminal)
+    assert (process.returncode, output) == (0, "one\ntwo\n")
+    assert "painting" in shown
+    assert "4/4" in shown
 
 
 @pytest.mark.parametrize(
