@@ -10,7 +10,8 @@ from renderers.meshes import TexturedMesh
 def shading_normals(mesh: TexturedMesh, *, crease_degrees: float = 40.0) -> np.ndarray:
     """Unit normals at the corners of every face.
 
-    A normal that the file stored is kept. For other corners, the faces around a position are averaged, weighted by
+    A normal that the file stored is kept, turned about where it points to the back of its face: leaves of two sheets
+    often share the normals of one. For other corners, the faces around a position are averaged, weighted by
     their angle there, as far as they hang together over edges that turn by less than `crease_degrees`; sharper
     edges stay sharp. Positions are merged first, since they repeat at texture seams.
 
@@ -22,12 +23,20 @@ def shading_normals(mesh: TexturedMesh, *, crease_degrees: float = 40.0) -> np.n
         [F, 3, 3] float32; zero at faces without area that touch no other.
     """
     stored = mesh.corner_normals
-    if stored is not None and np.abs(stored).max(axis=-1).min() > 0:
+    if stored is None:
+        return crease_normals(mesh.vertices, mesh.faces, crease_degrees=crease_degrees)
+    stored = _on_the_front(stored, mesh)
+    if np.abs(stored).max(axis=-1).min() > 0:
         return stored
     computed = crease_normals(mesh.vertices, mesh.faces, crease_degrees=crease_degrees)
-    if stored is None:
-        return computed
     return np.where(np.abs(stored).max(axis=-1, keepdims=True) > 0, stored, computed)
+
+
+def _on_the_front(normals: np.ndarray, mesh: TexturedMesh) -> np.ndarray:
+    corners = mesh.vertices[mesh.faces]
+    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    behind = np.einsum("fd,fkd->f", face_normals, normals) < 0
+    return np.where(behind[:, None, None], -normals, normals) if behind.any() else normals
 
 
 def crease_normals(vertices: np.ndarray, faces: np.ndarray, *, crease_degrees: float) -> np.ndarray:
