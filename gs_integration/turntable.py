@@ -13,14 +13,14 @@ from gs_integration.splats import Splats
 
 FRAMES_PER_SECOND = 24
 
+_ELEVATION_DEGREES = 15.0
+
 
 def turntable_frames(
     splats: Splats,
     *,
     num_frames: int,
     side_px: int,
-    elevation_degrees: float,
-    field_of_view_degrees: float,
     progress: Progress,
 ) -> Iterator[np.ndarray]:
     """Yield one picture a step of a full turn, uint8 [side, side, 3], over white.
@@ -29,16 +29,13 @@ def turntable_frames(
         splats: in the world's axes (z up).
         num_frames: steps of the turn, which begins at azimuth 0.
         side_px: side of the frames in pixels.
-        elevation_degrees: of the camera above the horizontal plane.
-        field_of_view_degrees: of the camera.
         progress: told of each frame.
     """
     white = torch.ones(3, device=splats.means.device)
     for frame in range(num_frames):
         camera = orbit_camera(
             360 * frame / num_frames,
-            elevation_degrees,
-            field_of_view_degrees=field_of_view_degrees,
+            _ELEVATION_DEGREES,
             width=side_px,
             height=side_px,
         )

@@ -59,7 +59,7 @@ def read_validation_object(folder: Path, *, resolution: int = 128) -> Validation
         UserError: the record is broken, or its pictures' side is no multiple of `resolution`.
     """
     record = read_record(folder)
-    pictures = np.stack([block_mean(record.read_view(view), resolution) for view in range(len(record.cameras))])
+    pictures = np.stack([block_mean(picture, resolution) for picture in record.pictures])
     cameras = [camera.resized(resolution, resolution) for camera in record.cameras]
     return ValidationObject(folder.name, cameras, pictures)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from distill_core.models.checkpoint_loading import ViewGenerator, find_checkpoint, load_generator
 
 from distill_core.cameras import Camera
 from distill_core.images import composite, read_picture, write_png
-from distill_core.models.checkpoint_loading import ViewGenerator, find_checkpoint, load_generator
 from distill_core.progress import Progress, SilentProgress
 from gs_integration.evaluation import (
     SOURCE_VIEW,

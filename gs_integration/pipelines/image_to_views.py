@@ -6,21 +6,21 @@ views, and every view generated from it. The world has z up; the picture's camer
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
-
-from distill_core.cameras import Camera, orbit_camera, orbit_rig
-from distill_core.camera_rigs import cameras_from_angles
-from distill_core.guide import Solid
-from distill_core.images import Picture, frame_object, premultiply, resize_premultiplied, unpremultiply
 from distill_core.matting import remove_background
 from distill_core.models.checkpoint_loading import ViewGenerator
+from jaxtyping import Float
+
+from distill_core.camera_rigs import cameras_from_angles
+from distill_core.cameras import Camera, orbit_camera, orbit_rig
+from distill_core.guide import Solid
+from distill_core.images import Picture, frame_object, premultiply, resize_premultiplied, unpremultiply
 from distill_core.models.condition import ViewCondition
 from distill_core.progress import Progress
 from distill_core.rays import stack_cameras
+from gs_integration.pipelines.results import FramedSource, GeneratedViews
 from gs_integration.pipelines.settings import (
     GENERATED_VIEW_PX,
     AngleSettings,
@@ -37,41 +37,6 @@ SOURCE_PX = 256
 # Elevation and share of the views of each ring. The first shows the object as people look at it, the second its top,
 # the third closes the hull from below.
 _RINGS = ((15.0, 0.5), (50.0, 0.3125), (-20.0, 0.1875))
-
-
-@dataclass(frozen=True)
-class FramedSource:
-    """The picture's object, centred and framed, with the camera that is assumed to have taken it.
-
-    Attributes:
-        rgba: [4, S, S] straight RGBA.
-        camera: at azimuth 0, for pictures of S pixels.
-        elevation_estimated: whether the elevation was estimated from the picture.
-        matting: how the background was removed.
-    """
-
-    rgba: Float[np.ndarray, "4 side side"]
-    camera: Camera
-    elevation_degrees: float
-    elevation_estimated: bool
-    matting: str
-
-
-@dataclass(frozen=True)
-class GeneratedViews:
-    """Views of one object around its picture.
-
-    Attributes:
-        source: the picture and its camera.
-        pictures: [V, 4, R, R] straight RGBA.
-        cameras: one a view.
-        solid: the predicted solid, in the frustum of the source camera.
-    """
-
-    source: FramedSource
-    pictures: Float[np.ndarray, "views 4 height width"]
-    cameras: list[Camera]
-    solid: Solid
 
 
 def image_to_views(
@@ -91,7 +56,7 @@ def image_to_views(
     source = framed_source(picture, settings.picture, generator, progress)
     cameras = view_rig(settings.num_views)
     pictures, solid = generate_views(generator, source.rgba, source.camera, cameras, settings.generator, progress)
-    return GeneratedViews(source, pictures, cameras, solid)
+    return GeneratedViews(settings, source, pictures, cameras, solid)
 
 
 def image_to_angles(
@@ -106,7 +71,7 @@ def image_to_angles(
         height=GENERATED_VIEW_PX,
     )
     pictures, solid = generate_views(generator, source.rgba, source.camera, cameras, settings.generator, progress)
-    return GeneratedViews(source, pictures, cameras, solid)
+    return GeneratedViews(settings, source, pictures, cameras, solid)
 
 
 def view_rig(num_views: int, *, side_px: int = GENERATED_VIEW_PX) -> list[Camera]:
@@ -156,7 +121,7 @@ def framed_source(
         height=SOURCE_PX,
     )
     progress.advance()
-    return FramedSource(framed.rgba, camera, elevation_degrees, estimated, matte.method)
+    return FramedSource(framed.rgba, camera, elevation_degrees, estimated, matte.method, picture.path)
 
 
 def estimate_elevation_degrees(generator: ViewGenerator, source: Float[np.ndarray, "4 side side"]) -> float:

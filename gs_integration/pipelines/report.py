@@ -53,11 +53,13 @@ class RunRecord:
 
     Attributes:
         command: the command line that repeats the job; None when it was not started by one.
+        checkpoint: name and SHA-256 of the generator's weights, if any.
         progress: give this to the pipeline; it keeps the seconds of each stage.
         warnings: what the packages warned about, in order, each once.
     """
 
     command: str | None
+    checkpoint: dict[str, str] | None
     progress: StageClock
     warnings: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
@@ -73,6 +75,7 @@ class RunRecord:
         return {
             "program": {"name": "onestep3d", "version": _version("onestep3d")},
             "command": self.command,
+            "checkpoint": self.checkpoint,
             **findings,
             "warnings": self.warnings,
             "settings": settings.model_dump(mode="json"),
@@ -85,14 +88,17 @@ class RunRecord:
 
 
 @contextmanager
-def recorded_run(progress: Progress, command: str | None = None) -> Iterator[RunRecord]:
+def recorded_run(
+    progress: Progress, *, command: str | None = None, checkpoint: dict[str, str] | None = None
+) -> Iterator[RunRecord]:
     """Record a job while the block runs: its stages and the warnings of the project's packages.
 
     Args:
         progress: told of everything that is recorded.
         command: the command line that repeats the job.
+        checkpoint: name and SHA-256 of the generator's weights.
     """
-    record = RunRecord(command, StageClock(progress))
+    record = RunRecord(command, checkpoint, StageClock(progress))
     handler = _WarningCollector(record.warnings)
     loggers = [logging.getLogger(package) for package in _OWN_PACKAGES]
     for logger in loggers:

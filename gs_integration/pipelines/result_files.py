@@ -1,0 +1,106 @@
+"""The files of a result: pictures and cameras, splats, a film, a preview."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from distill_core.contact_sheet import contact_sheet
+from jaxtyping import Float
+
+from distill_core.cameras import Camera
+from distill_core.images import composite, resize_premultiplied, write_png
+from distill_core.transforms_files import transforms_text
+from gs_integration.formats.arrays import SplatArrays
+from gs_integration.formats.ply import write_ply
+from gs_integration.rasterization.rasterize import rasterize
+from gs_integration.splats import Splats
+
+# From the world (z up, the picture's camera looking along y) to files with y down: x stays, y points down, z away.
+WORLD_TO_Y_DOWN = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+
+_PREVIEW_PX = 128
+_PREVIEW_COLUMNS = 8
+
+
+def write_pictures(
+    folder: Path,
+    source: Float[np.ndarray, "4 side side"],
+    source_camera: Camera,
+    pictures: Float[np.ndarray, "views 4 height width"],
+    cameras: Sequence[Camera],
+    metadata: dict[str, object],
+) -> None:
+    """Write `input.png`, `views/NNN.png` and the `transforms.json` that any nerfstudio tool reads.
+
+    Args:
+        folder: exists.
+        source: the framed picture, straight RGBA; the first frame.
+        source_camera: its camera.
+        pictures: the generated views, straight RGBA.
+        cameras: one a view.
+        metadata: goes into transforms.json under `onestep3d`.
+    """
+    write_png(folder / "input.png", source)
+    (folder / "views").mkdir()
+    names = [f"views/{view:03d}.png" for view in range(len(cameras))]
+    for name, picture in zip(names, pictures, strict=True):
+        write_png(folder / name, picture)
+    text = transforms_text([source_camera, *cameras], ["input.png", *names], metadata=metadata)
+    (folder / "transforms.json").write_text(text, encoding="utf-8")
+
+
+def write_splats(file: Path, splats: Splats, axes: Literal["y-down", "z-up"]) -> np.ndarray:
+    """Write splats that are given in the world's axes (z up), in the axes asked for.
+
+    Returns:
+        The 4x4 matrix that takes the file's coordinates to the world.
+    """
+    world_to_splats = WORLD_TO_Y_DOWN if axes == "y-down" else np.eye(4)
+    arrays = SplatArrays(**{name: tensor.numpy() for name, tensor in splats.to("cpu").tensors().items()})
+    write_ply(file, arrays.transform(world_to_splats), axes=axes)
+    return np.linalg.inv(world_to_splats)
+
+
+def write_sheet(file: Path, pictures: Sequence[Float[np.ndarray, "3 height width"]]) -> None:
+    """Write pictures side by side, each at the preview's size; the input of the job comes first.
+
+    Args:
+        file: a PNG.
+        pictures: RGB.
+    """
+    opaque = [np.concatenate([picture, np.ones_like(picture[:1])]) for picture in pictures]
+    tiles = [resize_premultiplied(picture, _PREVIEW_PX, _PREVIEW_PX)[:3] for picture in opaque]
+    write_png(file, contact_sheet(tiles, columns=_PREVIEW_COLUMNS))
+
+
+def preview_order(
+    source: np.ndarray, source_render: np.ndarray, views: Sequence[np.ndarray], renders: Sequence[np.ndarray]
+) -> list[np.ndarray]:
+    """Order pictures for the sheet: input and its render on a row, then rows of views, each above its renders.
+
+    Args:
+        source: the input, RGB.
+        source_render: the splats from the input's camera.
+        views: the generated views.
+        renders: the splats from the views' cameras.
+    """
+    blank = np.ones_like(source)
+    ordered = [source, source_render, *[blank] * (_PREVIEW_COLUMNS - 2)]
+    for first in range(0, len(views), _PREVIEW_COLUMNS):
+        for row in (views[first : first + _PREVIEW_COLUMNS], renders[first : first + _PREVIEW_COLUMNS]):
+            ordered += [*row, *[blank] * (_PREVIEW_COLUMNS - len(row))]
+    return ordered
+
+
+def over_white(pictures: Float[np.ndarray, "*views 4 height width"]) -> Float[np.ndarray, "*views 3 height width"]:
+    """Lay straight RGBA over white."""
+    return composite(pictures, 1.0)
+
+
+def render_over_white(splats: Splats, cameras: Sequence[Camera]) -> Float[np.ndarray, "views 3 height width"]:
+    """Render splats from cameras of one picture size, RGB in 0..1."""
+    with torch.no_grad():
+        colour = rasterize(splats, cameras, torch.ones(3), backend="auto").colour
+    return colour.clamp(0, 1).cpu().numpy()

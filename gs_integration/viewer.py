@@ -1,0 +1,86 @@
+"""Splats and their cameras in the browser (viser, the extra `viewer`)."""
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from distill_core.cameras import Camera
+from distill_core.errors import UserError
+from distill_core.images import composite
+from gs_integration.splats import Splats
+
+logger = logging.getLogger(__name__)
+
+_FRUSTUM_SIZE = 0.12
+
+
+def show_in_browser(
+    splats: Splats, cameras: Sequence[Camera], pictures: Sequence[np.ndarray], *, port: int = 8080
+) -> None:
+    """Serve splats and cameras until Ctrl-C is pressed; the address is logged.
+
+    Args:
+        splats: in the world's axes (z up).
+        cameras: shown as frusta.
+        pictures: one a camera, straight RGBA [4, H, W].
+        port: the first port that is tried.
+
+    Raises:
+        UserError: viser is not installed.
+        KeyboardInterrupt: the person has seen enough.
+    """
+    server = start_viewer(splats, cameras, pictures, port=port)
+    logger.info("Open http://localhost:%d in a browser; Ctrl-C ends the viewer.", server.get_port())
+    while True:
+        time.sleep(3600)
+
+
+def start_viewer(splats: Splats, cameras: Sequence[Camera], pictures: Sequence[np.ndarray], *, port: int) -> Any:
+    """Start a server that shows splats and cameras, and return it (a viser.ViserServer)."""
+    try:
+        import viser
+        import viser.transforms
+    except ImportError as error:
+        raise UserError(
+            "Expected viser for --viewer, but it is not installed; install it with: pip install 'onestep3d[viewer]'."
+        ) from error
+    server = viser.ViserServer(port=port, verbose=False)
+    server.scene.set_up_direction("+z")
+    server.scene.add_gaussian_splats(
+        "/splats",
+        centers=splats.means.numpy(),
+        covariances=covariances(splats).numpy(),
+        rgbs=splats.base_colours.clamp(0, 1).numpy(),
+        opacities=splats.opacities[:, None].numpy(),
+    )
+    for place, (camera, picture) in enumerate(zip(cameras, pictures, strict=True)):
+        server.scene.add_camera_frustum(
+            f"/cameras/{place:03d}",
+            fov=2 * math.atan(camera.height / (2 * camera.fy)),
+            aspect=camera.width / camera.height,
+            scale=_FRUSTUM_SIZE,
+            image=np.rint(composite(picture) * 255).astype(np.uint8).transpose(1, 2, 0),
+            wxyz=viser.transforms.SO3.from_matrix(camera.camera_to_world[:3, :3]).wxyz,
+            position=camera.position,
+        )
+    return server
+
+
+def covariances(splats: Splats) -> torch.Tensor:
+    """Return the covariance of each Gaussian in the world, [N, 3, 3]."""
+    w, x, y, z = torch.nn.functional.normalize(splats.quaternions_wxyz, dim=1).unbind(1)
+    rotation = torch.stack(
+        [
+            1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+            2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+            2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+        ],
+        dim=1,
+    ).reshape(-1, 3, 3)  # fmt: skip
+    spread = rotation * splats.scales[:, None]
+    return spread @ spread.transpose(1, 2)
