@@ -1,0 +1,88 @@
+"""Numba kernels: which splats touch which tile, front to back, and the sums over a splat's tiles.
+
+A pair is a splat in a tile. Pairs are numbered splat by splat, so that a splat's pairs lie side by side and their
+gradients are summed in one order whatever the threads; tiles list pairs in the order of depth.
+"""
+
+import numba
+import numpy as np
+
+from gs_integration.rasterization.blending_kernels import RADIUS_X, RADIUS_Y, TILE_HEIGHT, TILE_WIDTH, U, V
+
+_OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True}
+
+
+@numba.njit(**_OPTIONS, forceinline=True)
+def _tile_rectangle(projected, index, width, height):
+    """First tile and the one after the last, across and down, of the pixel centres in a splat's bounding box."""
+    u, v = projected[index, U] - np.float32(0.5), projected[index, V] - np.float32(0.5)
+    radius_x, radius_y = projected[index, RADIUS_X], projected[index, RADIUS_Y]
+    left = int(max(np.float32(0), np.ceil(u - radius_x)))
+    right = int(min(np.float32(width - 1), np.floor(u + radius_x)))
+    top = int(max(np.float32(0), np.ceil(v - radius_y)))
+    bottom = int(min(np.float32(height - 1), np.floor(v + radius_y)))
+    return left // TILE_WIDTH, right // TILE_WIDTH + 1, top // TILE_HEIGHT, bottom // TILE_HEIGHT + 1
+
+
+@numba.njit(**_OPTIONS)
+def count_pairs(projected, ranked, width, height, pair_starts, tile_starts):
+    """Number pairs and count each tile's.
+
+    Args:
+        projected: [N, 12].
+        ranked: [visible] rows of `projected` that touch the picture, front to back.
+        width: of the picture.
+        height: of the picture.
+        pair_starts: [N + 1] zeros; filled with the first pair of every splat.
+        tile_starts: [tiles + 1] zeros; filled with the first place of every tile in the list of pairs.
+    """
+    across = (width + TILE_WIDTH - 1) // TILE_WIDTH
+    for index in ranked:
+        left, right, top, bottom = _tile_rectangle(projected, index, width, height)
+        pair_starts[index + 1] = (right - left) * (bottom - top)
+        for down in range(top, bottom):
+            for tile in range(down * across + left, down * across + right):
+                tile_starts[tile + 1] += 1
+    for index in range(len(pair_starts) - 1):
+        pair_starts[index + 1] += pair_starts[index]
+    for tile in range(len(tile_starts) - 1):
+        tile_starts[tile + 1] += tile_starts[tile]
+
+
+@numba.njit(**_OPTIONS)
+def fill_tiles(projected, ranked, width, height, pair_starts, tile_starts, tile_splats, tile_pairs):
+    """Append every splat, front to back, to the lists of its tiles.
+
+    Args:
+        projected: [N, 12].
+        ranked: [visible] rows of `projected` that touch the picture, front to back.
+        width: of the picture.
+        height: of the picture.
+        pair_starts: [N + 1] from `count_pairs`.
+        tile_starts: [tiles + 1] from `count_pairs`.
+        tile_splats: [pairs]; filled with rows of `projected`.
+        tile_pairs: [pairs]; filled with numbers of pairs.
+    """
+    across = (width + TILE_WIDTH - 1) // TILE_WIDTH
+    ends = tile_starts[:-1].copy()
+    for index in ranked:
+        left, right, top, bottom = _tile_rectangle(projected, index, width, height)
+        pair = pair_starts[index]
+        for down in range(top, bottom):
+            for tile in range(down * across + left, down * across + right):
+                place = ends[tile]
+                ends[tile] = place + 1
+                tile_splats[place] = index
+                tile_pairs[place] = pair
+                pair += 1
+
+
+@numba.njit(**_OPTIONS, parallel=True)
+def sum_pairs(pair_starts, pair_gradients, splat_gradients):
+    """Sum the rows [pairs, C] of every splat's pairs into [N, C], in their order."""
+    for index in numba.prange(len(pair_starts) - 1):
+        for column in range(pair_gradients.shape[1]):
+            total = np.float32(0)
+            for pair in range(pair_starts[index], pair_starts[index + 1]):
+                total += pair_gradients[pair, column]
+            splat_gradients[index, column] = total

@@ -1,0 +1,174 @@
+"""The cpu backend: numba kernels behind a torch function with a hand-written backward pass, float32.
+
+Order: project (splats in parallel), sort the visible once by depth and index, scatter them in that order to tiles,
+blend (tiles in parallel). Backward: blend front to back again, each tile writing each of its splats' sums to a row
+of its own, then sum a splat's rows and go back through the projection. Nothing is added to by two threads, so the
+bits do not depend on their number.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gs_integration.rasterization import binning_kernels, blending_kernels, projection_gradient_kernels
+from gs_integration.rasterization import projection_kernels
+from gs_integration.rasterization.viewpoints import Viewpoints
+from gs_integration.splats import Splats
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def render_cpu(
+    splats: Splats,
+    views: Viewpoints,
+    background: Float[Tensor, "views 3"],
+    *,
+    antialiased: bool,
+) -> tuple[
+    Float[Tensor, "views 3 height width"], Float[Tensor, "views height width"], Float[Tensor, "views height width"]
+]:
+    """Render on the processor; computed in float32, returned in the precision of the splats.
+
+    Uses as many threads as torch does (`torch.set_num_threads`), if numba has as many.
+
+    Args:
+        splats: N splats on the CPU.
+        views: V cameras.
+        background: sRGB, one a view.
+        antialiased: scale opacities by the share of the area that the added variance adds.
+
+    Returns:
+        Colour [V, 3, H, W], alpha [V, H, W], and sum of weight times depth [V, H, W].
+    """
+    parameters = [tensor.float().contiguous() for tensor in splats.tensors().values()]
+    colour, transmittance, depth_sum = _Blended.apply(views, antialiased, *parameters)
+    colour = torch.addcmul(colour, transmittance[:, None], background.float()[:, :, None, None])
+    return colour.to(splats.dtype), (1 - transmittance).to(splats.dtype), depth_sum.to(splats.dtype)
+
+
+@dataclass(frozen=True)
+class _ViewPass:
+    """What the backward pass of one view needs of the forward pass."""
+
+    pose: FloatArray
+    position: FloatArray
+    lens: FloatArray
+    projected: FloatArray
+    pair_starts: npt.NDArray[np.int32]
+    tile_starts: npt.NDArray[np.int32]
+    tile_splats: npt.NDArray[np.int32]
+    tile_pairs: npt.NDArray[np.int32]
+
+
+class _Blended(torch.autograd.Function):
+    """Colour without background [V, 3, H, W], transmittance [V, H, W] and depth sum [V, H, W] of splats."""
+
+    @staticmethod
+    def forward(ctx, views: Viewpoints, antialiased: bool, *parameters: Tensor):
+        arrays = [parameter.detach().numpy() for parameter in parameters]
+        count, height, width = len(views), views.height, views.width
+        colour = np.zeros((count, 3, height, width), np.float32)
+        transmittance = np.zeros((count, height, width), np.float32)
+        depth_sum = np.zeros((count, height, width), np.float32)
+        passes = []
+        with _torch_threads():
+            for view in range(count):
+                view_pass = _prepare(arrays, views, view, antialiased)
+                blending_kernels.blend(
+                    view_pass.projected,
+                    view_pass.tile_starts,
+                    view_pass.tile_splats,
+                    width,
+                    height,
+                    colour[view],
+                    transmittance[view],
+                    depth_sum[view],
+                )
+                passes.append(view_pass)
+        pictures = tuple(torch.from_numpy(array) for array in (colour, transmittance, depth_sum))
+        ctx.save_for_backward(*parameters, *pictures)
+        ctx.passes, ctx.size, ctx.antialiased = passes, (width, height), antialiased
+        return pictures
+
+    @staticmethod
+    def backward(ctx, colour_gradient: Tensor, transmittance_gradient: Tensor, depth_gradient: Tensor):
+        *parameters, colour, transmittance, depth_sum = ctx.saved_tensors
+        arrays = [parameter.numpy() for parameter in parameters]
+        gradients = [np.zeros_like(array) for array in arrays]
+        # What a pixel's splats and what lies behind them are worth, before the first splat.
+        behind = (colour * colour_gradient).sum(1)
+        behind += depth_sum * depth_gradient + transmittance * transmittance_gradient
+        given = [tensor.contiguous().numpy() for tensor in (behind, colour_gradient, depth_gradient)]
+        with _torch_threads():
+            for view, view_pass in enumerate(ctx.passes):
+                _add_gradients(arrays, view_pass, ctx.size, ctx.antialiased, [g[view] for g in given], gradients)
+        return None, None, *(torch.from_numpy(gradient) for gradient in gradients)
+
+
+def _prepare(arrays: list[FloatArray], views: Viewpoints, view: int, antialiased: bool) -> _ViewPass:
+    """Project, sort, and scatter to tiles."""
+    pose, position, lens = (
+        np.ascontiguousarray(tensor[view].numpy(), dtype=np.float32)
+        for tensor in (views.world_to_camera, views.positions, views.intrinsics)
+    )
+    size = (views.width, views.height)
+    num_splats = len(arrays[0])
+    projected = np.zeros((num_splats, blending_kernels.PROJECTED_COLUMNS), np.float32)
+    keys = np.zeros(num_splats, np.uint64)
+    projection_kernels.project(*arrays, pose, position, lens, *size, antialiased, projected, keys)
+    ranked = (np.sort(keys[keys != np.iinfo(np.uint64).max]) & 0xFFFFFFFF).astype(np.int32)
+    tiles_across = -(-views.width // blending_kernels.TILE_WIDTH)
+    tiles_down = -(-views.height // blending_kernels.TILE_HEIGHT)
+    pair_starts = np.zeros(num_splats + 1, np.int32)
+    tile_starts = np.zeros(tiles_across * tiles_down + 1, np.int32)
+    binning_kernels.count_pairs(projected, ranked, *size, pair_starts, tile_starts)
+    tile_splats, tile_pairs = np.zeros((2, pair_starts[-1]), np.int32)
+    binning_kernels.fill_tiles(projected, ranked, *size, pair_starts, tile_starts, tile_splats, tile_pairs)
+    return _ViewPass(pose, position, lens, projected, pair_starts, tile_starts, tile_splats, tile_pairs)
+
+
+def _add_gradients(
+    arrays: list[FloatArray],
+    view: _ViewPass,
+    size: tuple[int, int],
+    antialiased: bool,
+    given: list[FloatArray],
+    gradients: list[FloatArray],
+) -> None:
+    """Add the gradients of one view to those of the five parameters."""
+    pair_gradients = np.zeros((len(view.tile_pairs), blending_kernels.GRADIENT_COLUMNS), np.float32)
+    blending_kernels.blend_gradients(
+        view.projected, view.tile_starts, view.tile_splats, view.tile_pairs, *size, *given, pair_gradients
+    )
+    splat_gradients = np.zeros((len(view.projected), blending_kernels.GRADIENT_COLUMNS), np.float32)
+    binning_kernels.sum_pairs(view.pair_starts, pair_gradients, splat_gradients)
+    projection_gradient_kernels.project_gradients(
+        *arrays,
+        view.pose,
+        view.position,
+        view.lens,
+        *size,
+        antialiased,
+        view.projected,
+        view.pair_starts,
+        splat_gradients,
+        *gradients,
+    )
+
+
+@contextmanager
+def _torch_threads() -> Iterator[None]:
+    """Let numba use as many threads as torch: two pools that differ get in each other's way."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
