@@ -45,7 +45,7 @@ def test_every_program_ends_through_the_common_entry() -> None:
 def subcommands(page: str) -> list[str]:
     """Names in the box of subcommands of a help page."""
     box = re.search(r"─ subcommands ─.*?╰", page, re.DOTALL)
-    return re.findall(r"^│\s+([a-z_]+)\s", box[0], re.MULTILINE) if box else []
+    return re.findall(r"^│\s+• ([a-z0-9_-]+)", box[0], re.MULTILINE) if box else []
 
 
 def undescribed_options(page: str) -> list[str]:
