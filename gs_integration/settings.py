@@ -35,6 +35,7 @@ class FitSettings(BaseModel):
     refinements: int = Field(
         2, ge=0, le=100, description="how often splats are dropped and set anew where they are missing"
     )
+    largest_elongation: float = Field(3.0, ge=1, le=1000, description="longest axis of a splat over its middle one")
     correct_colours: bool = Field(True, description="estimate a gain and an offset for each view but the source")
     correct_flow: bool = Field(True, description="estimate a smooth displacement for each view but the source")
 
@@ -56,6 +57,7 @@ def capture_settings(**changes: Any) -> FitSettings:
         "robust_width": 0.002,
         "fit_background": "white",
         "refinements": 20,
+        "largest_elongation": 10.0,
         "correct_colours": False,
         "correct_flow": False,
     }

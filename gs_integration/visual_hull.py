@@ -274,7 +274,7 @@ def _voxel_centres(
 
 def _surface(solid: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     """The occupied voxels that have an empty one at one of their six faces."""
-    return solid & ~np.asarray(ndimage.binary_erosion(solid))
+    return solid & ~np.asarray(ndimage.binary_erosion(solid), dtype=bool)
 
 
 def _carve(
