@@ -1,0 +1,1 @@
+"""The language of diffusion: schedules, parameterizations, samplers, guidance; one Denoiser contract."""

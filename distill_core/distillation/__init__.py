@@ -1,0 +1,1 @@
+"""Training and distillation of view generators: objectives, one trainer, data."""
