@@ -8,12 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from distill_core.models.checkpoint_loading import ViewGenerator, find_checkpoint, load_generator
 
-from distill_core.cameras import Camera
 from distill_core.images import composite, read_picture, write_png
-from distill_core.progress import Progress, SilentProgress
+from distill_core.models.checkpoint_loading import find_checkpoint, load_generator
+from distill_core.progress import Progress
 from gs_integration.evaluation import (
     SOURCE_VIEW,
     TARGET_VIEWS,
@@ -24,9 +22,15 @@ from gs_integration.evaluation import (
     score_object,
     summarise,
 )
-from gs_integration.pipelines.image_to_views import generate_views, straight_pictures, view_condition
+from gs_integration.pipelines.devices import torch_device
 from gs_integration.pipelines.report import file_sha256, versions, write_json
-from gs_integration.pipelines.settings import EvaluationSettings, GeneratorSettings
+from gs_integration.pipelines.settings import (
+    EvaluationSettings,
+    GeneratorSettings,
+    ImageToSplatsSettings,
+    ImageToViewsSettings,
+)
+from gs_integration.pipelines.view_methods import guide_predictor, hull_predictor, splat_predictor, view_predictor
 from gs_integration.validation_views import (
     ValidationObject,
     first_by_hash,
@@ -89,12 +93,16 @@ def _methods(settings: EvaluationSettings) -> Mapping[str, _Method]:
         methods["copy"] = _Method(copy_source)
     if settings.checkpoint is None:
         return methods
-    generator = load_generator(settings.checkpoint, torch.device(settings.device))
+    generator = load_generator(settings.checkpoint, torch_device(settings.device))
     if "guide" in settings.baseline:
         methods["guide"] = _Method(guide_predictor(generator))
     for steps in settings.steps:
         name = f"{steps} step{'s' if steps > 1 else ''}"
         methods[name] = _Method(view_predictor(generator, GeneratorSettings(steps=steps, seed=settings.seed)))
+    if settings.splats:
+        job = ImageToSplatsSettings(views=ImageToViewsSettings(generator=GeneratorSettings(seed=settings.seed)))
+        methods["splats"] = _Method(splat_predictor(generator, job), every_object=False)
+        methods["hull"] = _Method(hull_predictor(generator, job), every_object=False)
     return methods
 
 
@@ -115,26 +123,6 @@ def _identity(settings: EvaluationSettings) -> dict[str, object]:
         "seed": settings.seed,
         "device": settings.device,
     }
-
-
-def view_predictor(generator: ViewGenerator, settings: GeneratorSettings) -> ViewPredictor:
-    """Return the method that generates the target views."""
-
-    def predict(source: np.ndarray, source_camera: Camera, target_cameras: Sequence[Camera]) -> np.ndarray:
-        return generate_views(generator, source, source_camera, target_cameras, settings, SilentProgress())[0]
-
-    return predict
-
-
-def guide_predictor(generator: ViewGenerator) -> ViewPredictor:
-    """Return the method that shows the guide itself: the predicted solid with the source's pixels on it."""
-
-    def predict(source: np.ndarray, source_camera: Camera, target_cameras: Sequence[Camera]) -> np.ndarray:
-        with torch.inference_mode():
-            condition, _ = view_condition(generator, source, source_camera, target_cameras)
-            return straight_pictures(condition.guide.picture())
-
-    return predict
 
 
 def _write_strips(folder: Path, method: str, truth: ValidationObject, predicted: np.ndarray) -> None:

@@ -5,13 +5,13 @@ The generated views and the picture itself, which is exact, are fitted with spla
 
 import numpy as np
 import torch
-from distill_core.models.checkpoint_loading import ViewGenerator
 from jaxtyping import Float
 
 from distill_core import metrics
 from distill_core.cameras import Camera
 from distill_core.guide import Solid
 from distill_core.images import Picture, resize_premultiplied
+from distill_core.models.checkpoint_loading import ViewGenerator
 from distill_core.progress import Progress
 from gs_integration.initialization import splats_from_hull
 from gs_integration.optimization import fit_splats
@@ -102,7 +102,7 @@ def solid_of_views(views: GeneratedViews, begin_from: str) -> HullGrid:
     return visual_hull(cameras, alphas, allowed_misses=1)
 
 
-def occupancy_at(solid: Solid, points: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, "points"]:
+def occupancy_at(solid: Solid, points: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, " points"]:
     """Return the occupancy of the first solid at world points."""
     with torch.inference_mode():
         device = solid.occupancy.device

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from distill_core.matting import remove_background
-from distill_core.models.checkpoint_loading import ViewGenerator
 from jaxtyping import Float
 
 from distill_core.camera_rigs import cameras_from_angles
 from distill_core.cameras import Camera, orbit_camera, orbit_rig
 from distill_core.guide import Solid
 from distill_core.images import Picture, frame_object, premultiply, resize_premultiplied, unpremultiply
+from distill_core.matting import remove_background
+from distill_core.models.checkpoint_loading import ViewGenerator
 from distill_core.models.condition import ViewCondition
 from distill_core.progress import Progress
 from distill_core.rays import stack_cameras
@@ -74,12 +74,12 @@ def image_to_angles(
     return GeneratedViews(settings, source, pictures, cameras, solid)
 
 
-def view_rig(num_views: int, *, side_px: int = GENERATED_VIEW_PX) -> list[Camera]:
+def view_rig(num_views: int, *, start_azimuth_degrees: float = 0.0) -> list[Camera]:
     """Return cameras on three rings that together see an object from all sides.
 
     Args:
         num_views: at least 4; half of them on the middle ring.
-        side_px: side of the pictures.
+        start_azimuth_degrees: where the source camera stands.
     """
     above, below = (max(1, round(num_views * share)) for _, share in _RINGS[1:])
     counts = (num_views - above - below, above, below)
@@ -88,7 +88,11 @@ def view_rig(num_views: int, *, side_px: int = GENERATED_VIEW_PX) -> list[Camera
         # Rings are turned against one another, so that no two views look along the same azimuth without need.
         turn = 0.0 if ring == 0 else 180.0 / count
         cameras += orbit_rig(
-            count, elevations_degrees=(elevation,), start_azimuth_degrees=turn, width=side_px, height=side_px
+            count,
+            elevations_degrees=(elevation,),
+            start_azimuth_degrees=start_azimuth_degrees + turn,
+            width=GENERATED_VIEW_PX,
+            height=GENERATED_VIEW_PX,
         )
     return cameras
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from distill_core.contact_sheet import contact_sheet
 from jaxtyping import Float
 
 from distill_core.cameras import Camera
+from distill_core.contact_sheet import contact_sheet
 from distill_core.images import composite, resize_premultiplied, write_png
 from distill_core.transforms_files import transforms_text
 from gs_integration.formats.arrays import SplatArrays
