@@ -40,7 +40,7 @@ def stated_views(path: Path, sequence: str | None = None) -> list[StatedView]:
         UserError: a damaged file, an unknown sequence, or several and none named.
     """
     annotations = _annotations(path)
-    names = sorted({str(frame.get("sequence_name")) for frame in annotations})
+    names = sorted({frame["sequence_name"] for frame in annotations})
     if sequence is None and len(names) == 1:
         sequence = names[0]
     if sequence not in names:
@@ -48,7 +48,7 @@ def stated_views(path: Path, sequence: str | None = None) -> list[StatedView]:
             f"{path}: expected the name of a sequence, got {sequence!r}; it holds {len(names)}: "
             f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}."
         )
-    chosen = [frame for frame in annotations if frame.get("sequence_name") == sequence]
+    chosen = [frame for frame in annotations if frame["sequence_name"] == sequence]
     return [_stated_view(path, frame, f"frame {index}") for index, frame in enumerate(chosen)]
 
 
@@ -61,8 +61,10 @@ def _annotations(path: Path) -> list[dict[str, Any]]:
         annotations = json.loads(text)
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected gzip-compressed JSON, got {error}; copy it again.") from error
-    if not isinstance(annotations, list) or not all(isinstance(frame, dict) for frame in annotations):
-        raise UserError(f"{path}: expected a list of frame annotations, got something else.")
+    if not isinstance(annotations, list) or not all(
+        isinstance(frame, dict) and isinstance(frame.get("sequence_name"), str) for frame in annotations
+    ):
+        raise UserError(f"{path}: expected a list of frame annotations, each with its sequence_name; copy it again.")
     if not annotations:
         raise UserError(f"{path} has no frames; expected at least one.")
     return annotations
