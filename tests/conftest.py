@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
 
+import hypothesis
 import numpy as np
 import pytest
 from jaxtyping import install_import_hook
@@ -18,6 +19,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Modules whose tensor annotations beartype checks while tests run. Never one that holds numba kernels: the hook
 # decorates every function, and numba cannot compile a decorated one. tests/test_doors.py asserts that it is complete.
 SHAPE_CHECKED_MODULES = [
+    "distill_core.diffusion.parameterizations",
+    "distill_core.diffusion.schedules",
+    "distill_core.distillation.batches",
+    "distill_core.distillation.solid",
+    "distill_core.distillation.view_source",
     "distill_core.guide",
     "distill_core.images",
     "distill_core.models.blocks",
@@ -26,16 +32,34 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.rays",
     "distill_core.record_files",
     "distill_core.records",
+    "gs_integration.densification",
+    "gs_integration.initialization",
     "gs_integration.losses",
+    "gs_integration.optimization",
+    "gs_integration.pipelines.image_to_splats",
     "gs_integration.pipelines.image_to_views",
+    "gs_integration.pipelines.result_files",
+    "gs_integration.pipelines.results",
+    "gs_integration.pipelines.view_methods",
+    "gs_integration.rasterization.cpu",
     "gs_integration.rasterization.rasterize",
     "gs_integration.rasterization.reference",
     "gs_integration.rasterization.viewpoints",
+    "gs_integration.splat_adam",
     "gs_integration.splats",
+    "gs_integration.view_corrections",
     "gs_integration.visual_hull",
+    "renderers.meshes",
+    "renderers.normals",
+    "renderers.ray_casting",
+    "renderers.subdivision",
 ]
 
 install_import_hook(SHAPE_CHECKED_MODULES, "beartype.beartype")
+
+# The same examples every time, and no verdict about speed on a machine that does other things besides.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")
