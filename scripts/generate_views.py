@@ -23,11 +23,12 @@ class GenerateViews(AngleSettings):
 
 def main(settings: GenerateViews, progress: Progress) -> int:
     """Generate the views of one picture or of many."""
-    from gs_integration.pipelines.image_to_views import image_to_angles
-    from gs_integration.pipelines.results import VIEW_RESULTS
+    from gs_integration.pipelines.result_names import VIEW_RESULTS
     from scripts.picture_jobs import PictureJob, PictureJobs, run_on_path
 
     def make(job: PictureJob) -> str:
+        from gs_integration.pipelines.image_to_views import image_to_angles
+
         views = image_to_angles(job.picture, settings, job.generator, job.run.progress)
         views.save(job.output_dir, job.run)
         return views.source.elevation_sentence()

@@ -4,7 +4,7 @@ Writes splats.ply, turntable.mp4, preview.png, input.png, views/, transforms.jso
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from pydantic import Field
@@ -13,6 +13,9 @@ from distill_core.errors import UserError
 from distill_core.progress import Progress
 from gs_integration.pipelines.settings import ImageToSplatsSettings
 from scripts.command_line import run
+
+if TYPE_CHECKING:
+    from gs_integration.pipelines.results import SplatsFromPicture
 
 
 class ImageToSplats(ImageToSplatsSettings):
@@ -25,8 +28,7 @@ class ImageToSplats(ImageToSplatsSettings):
 
 def main(settings: ImageToSplats, progress: Progress) -> int:
     """Make splats of one picture or of many."""
-    from gs_integration.pipelines.image_to_splats import image_to_splats
-    from gs_integration.pipelines.results import SPLAT_RESULTS, SplatsFromPicture
+    from gs_integration.pipelines.result_names import SPLAT_RESULTS
     from scripts.picture_jobs import PictureJob, PictureJobs, run_on_path
 
     if settings.viewer and settings.image.is_dir():
@@ -34,6 +36,8 @@ def main(settings: ImageToSplats, progress: Progress) -> int:
     finished: list[SplatsFromPicture] = []
 
     def make(job: PictureJob) -> str:
+        from gs_integration.pipelines.image_to_splats import image_to_splats
+
         result = image_to_splats(job.picture, settings, job.generator, job.run.progress)
         result.save(job.output_dir, job.run)
         finished[:] = [result]

@@ -6,18 +6,19 @@ import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-
-from distill_core.models.checkpoint_loading import ViewGenerator, find_checkpoint, load_generator
+from typing import TYPE_CHECKING
 
 from distill_core.errors import UserError
 from distill_core.images import Picture, read_picture
 from distill_core.progress import Progress
 from gs_integration.output_folder import check_replaceable
-from gs_integration.pipelines.devices import torch_device
 from gs_integration.pipelines.report import RunRecord, file_sha256, recorded_run, versions, write_json
 from gs_integration.pipelines.settings import GeneratorSettings
 from scripts.command_line import USER_ERROR_STATUS, say
 from scripts.output_checks import output_error
+
+if TYPE_CHECKING:
+    from distill_core.models.checkpoint_loading import ViewGenerator
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class PictureJob:
 
     picture: Picture
     output_dir: Path
-    generator: ViewGenerator
+    generator: "ViewGenerator"
     run: RunRecord
 
 
@@ -82,8 +83,12 @@ class PictureJobs:
             generator = self._loaded_generator(run)
             return self._make(PictureJob(picture, output_dir, generator, run))
 
-    def _loaded_generator(self, run: RunRecord) -> ViewGenerator:
+    def _loaded_generator(self, run: RunRecord) -> "ViewGenerator":
         if self._generator is None:
+            # Torch takes seconds to import: a picture that cannot be used is refused before.
+            from distill_core.models.checkpoint_loading import find_checkpoint, load_generator
+            from gs_integration.pipelines.devices import torch_device
+
             run.progress.stage("checkpoint", None)
             file = find_checkpoint(self._settings.checkpoint)
             self._generator = load_generator(file, torch_device(self._settings.device))

@@ -76,7 +76,7 @@ def splats_of_views(views: GeneratedViews, settings: ImageToSplatsSettings, prog
     initial = splats_from_hull(
         grid, cameras, pictures, num_splats=settings.fit.num_splats, seed=seed, view_weights=colour_weights
     )
-    result = fit_splats(cameras, pictures, initial, settings.fit, progress, source_view=0, seed=seed)
+    result = fit_splats(cameras, pictures, initial, settings.fit, progress, source_view=0, hull=grid, seed=seed)
     return result.splats.detach().to("cpu")
 
 

@@ -13,12 +13,10 @@ from distill_core.progress import SilentProgress
 from gs_integration.output_folder import complete_folder
 from gs_integration.pipelines import result_files
 from gs_integration.pipelines.report import RunRecord, StageClock, write_json
+from gs_integration.pipelines.result_names import SPLAT_RESULTS, VIEW_RESULTS
 from gs_integration.pipelines.settings import ImageToSplatsSettings
 from gs_integration.splats import Splats
 from gs_integration.turntable import turntable_frames, write_film
-
-VIEW_RESULTS = frozenset({"input.png", "views", "transforms.json", "preview.png", "report.json"})
-SPLAT_RESULTS = VIEW_RESULTS | {"splats.ply", "turntable.mp4"}
 
 _TURNTABLE_PX = 384
 

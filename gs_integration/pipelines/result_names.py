@@ -1,0 +1,4 @@
+"""Names of the files and folders that a result consists of; a later result takes their place. No torch here."""
+
+VIEW_RESULTS = frozenset({"input.png", "views", "transforms.json", "preview.png", "report.json"})
+SPLAT_RESULTS = VIEW_RESULTS | {"splats.ply", "turntable.mp4"}
