@@ -42,7 +42,9 @@ def points_in_front(camera: Camera, num_points: int = 20) -> np.ndarray:
     """Points [N, 3] of the world that the camera sees, at depths 1 to 6."""
     random = np.random.default_rng(0)
     pixels = random.uniform(0, 1, (num_points, 2)) * (camera.width, camera.height)
-    rays = np.concatenate([(pixels - (camera.cx, camera.cy)) / (camera.fx, camera.fy), np.ones((num_points, 1))], axis=1)
+    rays = np.concatenate(
+        [(pixels - (camera.cx, camera.cy)) / (camera.fx, camera.fy), np.ones((num_points, 1))], axis=1
+    )
     in_camera = rays * random.uniform(1, 6, (num_points, 1))
     return in_camera @ camera.camera_to_world[:3, :3].T + camera.camera_to_world[:3, 3]
 

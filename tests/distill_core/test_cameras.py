@@ -7,6 +7,7 @@ import pytest
 import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trimesh.scene.cameras import Camera as TrimeshCamera
 
 from distill_core.cameras import (
     Camera,
@@ -53,7 +54,10 @@ def test_pictures_are_upright_and_not_mirrored() -> None:
 
 def test_projection_agrees_with_open3d_rays() -> None:
     rays = o3d.t.geometry.RaycastingScene.create_rays_pinhole(
-        OFF_CENTRE.intrinsics, OFF_CENTRE.world_to_camera.copy(), OFF_CENTRE.width, OFF_CENTRE.height
+        o3d.core.Tensor(OFF_CENTRE.intrinsics),
+        o3d.core.Tensor(OFF_CENTRE.world_to_camera.copy()),
+        OFF_CENTRE.width,
+        OFF_CENTRE.height,
     ).numpy()
     y, x = np.mgrid[: OFF_CENTRE.height, : OFF_CENTRE.width]
     pixels, _ = OFF_CENTRE.project((rays[..., :3] + 2.5 * rays[..., 3:]).reshape(-1, 3))
@@ -64,7 +68,7 @@ def test_projection_agrees_with_open3d_rays() -> None:
 def test_projection_agrees_with_trimesh_rays() -> None:
     camera = orbit_camera(40, 25, width=64, height=48)
     scene = trimesh.Scene(trimesh.creation.box())
-    scene.camera = trimesh.scene.Camera(resolution=(64, 48), focal=(camera.fx, camera.fy))
+    scene.camera = TrimeshCamera(resolution=(64, 48), focal=(camera.fx, camera.fy))
     opengl_pose = camera.camera_to_world @ np.diag([1.0, -1.0, -1.0, 1.0])
     scene.camera_transform = opengl_pose
     origins, directions, indices = scene.camera_rays()

@@ -73,7 +73,9 @@ def test_colour_does_not_bleed_out_of_transparent_pixels() -> None:
     undistorted = undistort_colours(rgba, CAMERA, BARREL)
     visible = undistorted[3] > 1 / 255
     assert visible.sum() > 2000
-    np.testing.assert_allclose(undistorted[:, visible][:3], np.array([[1], [0], [0]]) @ np.ones((1, visible.sum())), atol=1e-5)
+    np.testing.assert_allclose(
+        undistorted[:, visible][:3], np.array([[1], [0], [0]]) @ np.ones((1, visible.sum())), atol=1e-5
+    )
 
 
 def test_depth_is_not_mixed() -> None:
