@@ -7,11 +7,13 @@ mesh's own depth and normals, with the source's pixels carried over by the same 
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as functional
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from distill_core import guide_kernels as kernels
 from distill_core.rays import CameraTensors, pixel_rays, project_points
 
 RADIUS = 1.0
@@ -142,6 +144,8 @@ def render_solid(
         Mask [B, 1, H, W], the largest occupancy on the ray, and the z-depth [B, 1, H, W] of the first surface
         (meaningless where the mask is near 0).
     """
+    if solid.occupancy.device.type == "cpu" and not torch.is_grad_enabled():
+        return _march_on_cpu(solid, sets, targets, samples)
     origins, directions = pixel_rays(targets)
     along = -(origins * directions).sum(1)
     half_chord = (RADIUS**2 - (origins.square().sum(1) - along.square())).clamp(min=0).sqrt()
@@ -182,6 +186,8 @@ def lift_source(
         Straight colour [B, 3, rows, columns] of the source pixel at each point (also where the point is hidden from
         the source), and [B, 1, rows, columns] how surely the source sees the point.
     """
+    if source.device.type == "cpu" and not torch.is_grad_enabled():
+        return _lift_on_cpu(source, source_depth, source_cameras, sets, targets, target_depth, tolerance)
     origins, directions = pixel_rays(targets)
     cosine = torch.einsum("bchw,bc->bhw", directions, targets.camera_to_world[:, :3, 2])[:, None]
     points = (origins + directions * (target_depth / cosine)).flatten(2).transpose(1, 2)
@@ -191,11 +197,73 @@ def lift_source(
     looked_up = functional.grid_sample(source[sets], grid, padding_mode="zeros", align_corners=False)[:, :, 0]
     front = functional.grid_sample(source_depth[sets], grid, padding_mode="border", align_corners=False)[:, 0, 0]
     alpha = looked_up[:, 3:]
+    inside = (grid.abs() <= 1 - grid.new_tensor([1 / source.shape[3], 1 / source.shape[2]])).all(-1) & (depth[:, None] > 0)
+    alpha = alpha * inside
     hidden = ((depth - front) / tolerance).clamp(0, 8)
     seen = torch.exp2(-hidden.square())[:, None] * alpha
     colour = (looked_up[:, :3] / alpha.clamp(min=1 / 255)).clamp(0, 1) * (alpha > 1 / 255)
     size = target_depth.shape[2:]
     return colour.unflatten(2, size), seen.unflatten(2, size)
+
+
+def _poses(cameras: CameraTensors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Intrinsics [B, 4], camera-to-world [B, 3, 4] and world-to-camera [B, 3, 4], float64."""
+    intrinsics = cameras.intrinsics.double().numpy()
+    to_world = cameras.camera_to_world.double().numpy()
+    return intrinsics, to_world[:, :3], np.linalg.inv(to_world)[:, :3]
+
+
+def _march_on_cpu(solid: Solid, sets: Tensor, targets: CameraTensors, samples: int) -> tuple[Tensor, Tensor]:
+    source_intrinsics, _, to_source = _poses(solid.cameras)
+    intrinsics, to_world, _ = _poses(targets)
+    volumes, nearest = solid.occupancy.float().contiguous().numpy(), solid.nearest_depth.numpy()
+    mask = np.zeros((len(targets), 1, targets.height, targets.width), np.float32)
+    depth = np.zeros_like(mask)
+    for target, index in enumerate(sets.tolist()):
+        kernels.march(
+            volumes[index],
+            source_intrinsics[index],
+            to_source[index],
+            float(nearest[index]),
+            RADIUS,
+            intrinsics[target],
+            to_world[target],
+            samples,
+            mask[target, 0],
+            depth[target, 0],
+        )
+    return torch.from_numpy(mask), torch.from_numpy(depth)
+
+
+def _lift_on_cpu(
+    source: Tensor,
+    source_depth: Tensor,
+    source_cameras: CameraTensors,
+    sets: Tensor,
+    targets: CameraTensors,
+    target_depth: Tensor,
+    tolerance: float,
+) -> tuple[Tensor, Tensor]:
+    source_intrinsics, _, to_source = _poses(source_cameras.resized(source.shape[3], source.shape[2]))
+    intrinsics, to_world, _ = _poses(targets)
+    pictures, fronts = source.float().contiguous().numpy(), source_depth.float().contiguous().numpy()
+    depths = target_depth.float().contiguous().numpy()
+    colour = np.zeros((len(targets), 3, *target_depth.shape[2:]), np.float32)
+    seen = np.zeros((len(targets), 1, *target_depth.shape[2:]), np.float32)
+    for target, index in enumerate(sets.tolist()):
+        kernels.lift(
+            pictures[index],
+            fronts[index, 0],
+            source_intrinsics[index],
+            to_source[index],
+            intrinsics[target],
+            to_world[target],
+            depths[target, 0],
+            tolerance,
+            colour[target],
+            seen[target, 0],
+        )
+    return torch.from_numpy(colour), torch.from_numpy(seen)
 
 
 def guide_from_solid(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from renderers.meshes import TexturedMesh
-from renderers.normals import shading_normals
 from renderers.ray_casting import RayCaster
 from renderers.subdivision import subdivided
 
@@ -70,15 +69,15 @@ def bake_light(
     Returns:
         The cut mesh and its corner light [F, 3, 3], linear, the same in all three channels.
     """
-    fine = subdivided(mesh, shading_normals(mesh), max_edge=max_edge)
+    fine = subdivided(mesh, max_edge=max_edge)
     assert fine.corner_normals is not None
     corners = np.concatenate([fine.vertices[fine.faces], fine.corner_normals], -1).reshape(-1, 6)
     unique, inverse = np.unique(np.round(corners, 4), axis=0, return_inverse=True)
     directions = sphere_directions(num_directions)
     normals = unique[:, 3:]
     cosines = np.maximum(normals @ directions.T, 0)
-    caster = RayCaster(mesh)
-    hidden = caster.occluded(unique[:, :3] + normals * _SURFACE_OFFSET, directions)
+    caster = RayCaster(mesh, num_threads=1)
+    hidden = caster.occluded(unique[:, :3] + normals * _SURFACE_OFFSET, directions, offset=0.0)
     # Mean over the hemisphere: (1/pi) sum L cos (4 pi / K).
     received = (cosines * ~hidden) @ light.radiance(directions) * (4 / num_directions)
     corner_light = received[inverse.reshape(-1)].reshape(-1, 3, 1).repeat(3, axis=2)

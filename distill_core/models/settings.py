@@ -1,40 +1,38 @@
 """Sizes of the small view generator; pydantic alone."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class SolidNetworkSettings(BaseModel):
     """The network that predicts the solid behind a picture."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    patch_px: int = 4
-    """Side of the square of source pixels that becomes one token of the finest level."""
-    bins: int = 32
-    """Occupancy bins along each ray."""
-    widths: tuple[int, ...] = (80, 160, 256)
-    """Channels of each level, finest first, multiples of 8."""
-    blocks: int = 2
-    """Residual blocks a level."""
+    resolution_px: int = Field(default=128, ge=16, description="side of the source picture")
+    patch_px: int = Field(default=4, ge=2, description="side of the square of pixels that becomes one finest token")
+    bins: int = Field(default=32, ge=2, description="occupancy bins along each ray")
+    widths: tuple[int, ...] = Field(default=(64, 128, 256), description="channels a level, finest first, multiples of 8")
+    blocks: int = Field(default=2, ge=1, description="residual blocks a level")
+
+
+class ViewNetworkSettings(BaseModel):
+    """The network that turns noise, guide and pose into a view."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resolution_px: int = Field(default=128, ge=16, description="side of the views")
+    patch_px: int = Field(default=4, ge=2, description="side of the square of pixels that becomes one finest token")
+    widths: tuple[int, ...] = Field(default=(96, 160, 256), description="channels a level, finest first, multiples of 8")
+    blocks: int = Field(default=2, ge=1, description="residual blocks a level")
+    embedding: int = Field(default=192, ge=8, description="length of the embedding of time and pose")
+    fine_channels: int = Field(default=16, ge=4, description="channels of the thin path at full resolution")
+    sigma_data: float = Field(default=0.75, gt=0, description="standard deviation of premultiplied RGBA in -1..1")
 
 
 class ViewGeneratorSettings(BaseModel):
-    """The one-step view generator."""
+    """Both networks of a view generator."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    resolution_px: int = 128
-    """Side of the pictures."""
-    patch_px: int = 4
-    """Side of the square of pixels that becomes one token of the finest level."""
-    widths: tuple[int, ...] = (96, 160, 256)
-    """Channels of each level, finest first, multiples of 8."""
-    blocks: int = 2
-    """Residual blocks a level."""
-    embedding: int = 192
-    """Length of the embedding of time and pose."""
-    fine_channels: int = 16
-    """Channels of the thin path at full resolution."""
-    sigma_data: float = 0.6
-    """Standard deviation of the pictures' values in -1..1 (premultiplied RGBA of the training views)."""
     solid: SolidNetworkSettings = SolidNetworkSettings()
+    view: ViewNetworkSettings = ViewNetworkSettings()
