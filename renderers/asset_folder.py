@@ -18,8 +18,7 @@ class AssetFolder:
     A reference may not leave the folder of the model, except in robot packages: where the model lies in a folder
     named `meshes` (or `mesh`), the package around it counts, since its pictures lie in `materials/textures`.
 
-    It also serves trimesh as a resolver. trimesh goes on without a word when a file is missing or refused, so both
-    are kept here for `report`.
+    Files that are missing are kept for `report`, since loaders go on without a word.
 
     Args:
         model_path: where the model lies; None for a model given as bytes, which has no files beside it.
@@ -33,7 +32,6 @@ class AssetFolder:
         if self._folder is not None and package_allowed and self._folder.name.lower() in _PACKAGE_MESH_FOLDERS:
             self._root = self._folder.parent
         self._missing: list[str] = []
-        self._refused: list[str] = []
 
     def get(self, reference: str) -> bytes:
         """The bytes of a file referred to.
@@ -66,18 +64,8 @@ class AssetFolder:
         for candidate in _readings(reference):
             self._inside(candidate, reference)
 
-    def __getitem__(self, reference: str) -> bytes:
-        """As `get`; trimesh uses both."""
-        return self.get(reference)
-
     def report(self) -> None:
-        """Warn once of the files that were missing.
-
-        Raises:
-            UserError: a reference led out of the folder.
-        """
-        if self._refused:
-            raise self._leads_out(self._refused[0])
+        """Warn once of the files that were missing."""
         for reference in self._missing:
             _LOG.warning("%s: %s was not found; going on without it.", self.file_name, reference)
 
@@ -87,11 +75,7 @@ class AssetFolder:
         path = (self._folder / candidate).resolve()
         if path.is_relative_to(self._root):
             return path
-        self._refused.append(reference)
-        raise self._leads_out(reference)
-
-    def _leads_out(self, reference: str) -> UserError:
-        return UserError(
+        raise UserError(
             f"{self.file_name}: expected textures inside the folder of the file, got the path {reference!r}, which "
             "leads out of it; copy the picture beside the model."
         )

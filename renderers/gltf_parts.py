@@ -219,12 +219,14 @@ def _read_primitive(file: GltfFile, primitive: dict[str, Any], materials: dict[i
     material = materials[primitive["material"]] if "material" in primitive else _Material()
     uvs = attributes.get(f"TEXCOORD_{material.uv_set}")
     part = MeshPart(vertices, faces, colour=material.colour)
-    if material.picture is not None and uvs is not None:
+    if uvs is not None:
         uvs = uvs.astype(np.float64)
         if material.uv_matrix is not None:
             uvs = uvs @ material.uv_matrix[:, :2].T + material.uv_matrix[:, 2]
         corner_uvs = np.stack([uvs[:, 0], 1 - uvs[:, 1]], axis=-1).astype(np.float32)[faces]
         part = replace(part, picture=material.picture, corner_uvs=corner_uvs)
+    elif material.picture is not None:
+        _LOG.warning("%s: a part has a texture but no texture coordinates; going on without it.", file.name)
     colours = attributes.get("COLOR_0")
     if colours is not None:
         opaque = np.ones((len(colours), 1), np.float32)

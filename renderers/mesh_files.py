@@ -95,12 +95,15 @@ class _PlyElement:
     property_words: list[list[str]]
 
 
-def check_ply(data: bytes, name: str) -> None:
+def check_ply(data: bytes, name: str) -> int:
     """Check the header of a .ply file against its size, before anything is allocated.
 
     Args:
         data: the file.
         name: for messages.
+
+    Returns:
+        How many faces the header announces.
 
     Raises:
         UserError: a damaged header, fewer bytes than announced, or no mesh in it.
@@ -121,6 +124,7 @@ def check_ply(data: bytes, name: str) -> None:
             f"{name}: The .ply is incomplete: its header announces at least {needed:,} bytes, got "
             f"{len(data) - header_bytes:,}; copy or export it again."
         )
+    return faces.count
 
 
 def _ply_header(data: bytes, name: str) -> tuple[list[_PlyElement], str, int]:

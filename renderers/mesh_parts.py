@@ -23,7 +23,7 @@ class MeshPart:
     Attributes:
         vertices: [N, 3] float64.
         faces: [F, 3] int64.
-        corner_uvs: [F, 3, 2] float32, v up; None without a picture.
+        corner_uvs: [F, 3, 2] float32, v up, or None.
         picture: uint8 [height, width, 4] sRGB RGBA; None = white.
         colour: [4] linear RGBA factor of the material.
         corner_colours: [F, 3, 4] float32 linear RGBA factors, or None.
@@ -51,6 +51,29 @@ def bare_colour() -> tuple[float, float, float, float]:
     return (grey, grey, grey, 1.0)
 
 
+def opened_picture(content: bytes, described_as: str) -> Image.Image:
+    """A picture file with its header read and its pixels not yet.
+
+    Raises:
+        UserError: more than 64 million pixels.
+        OSError: no picture.
+    """
+    try:
+        image = Image.open(io.BytesIO(content))
+        num_pixels = image.width * image.height
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UserError(
+            f"{described_as}: expected a texture of at most {_MAX_PICTURE_PIXELS:,} pixels, got more ({error}); "
+            "make it smaller."
+        ) from error
+    if num_pixels > _MAX_PICTURE_PIXELS:
+        raise UserError(
+            f"{described_as}: expected a texture of at most {_MAX_PICTURE_PIXELS:,} pixels, got {image.width} x "
+            f"{image.height}; make it smaller."
+        )
+    return image
+
+
 def decoded_picture(picture: bytes | Image.Image, described_as: str) -> np.ndarray | None:
     """A texture as uint8 [height, width, 4] sRGB RGBA; alpha 255 where it has none.
 
@@ -67,19 +90,14 @@ def decoded_picture(picture: bytes | Image.Image, described_as: str) -> np.ndarr
         UserError: more than 64 million pixels.
     """
     try:
-        image = Image.open(io.BytesIO(picture)) if isinstance(picture, bytes) else picture
-        if image.width * image.height > _MAX_PICTURE_PIXELS:
-            raise UserError(
-                f"{described_as}: expected a texture of at most {_MAX_PICTURE_PIXELS:,} pixels, got {image.width} x "
-                f"{image.height}; make it smaller."
-            )
+        image = opened_picture(picture, described_as) if isinstance(picture, bytes) else picture
         if image.mode.startswith("I") or image.mode == "F":
             values = np.asarray(image, np.float64)
             scale = 65535 if image.mode.startswith("I") else 1.0
             grey = np.clip(values / scale * 255 + 0.5, 0, 255).astype(np.uint8)
             return np.stack([grey, grey, grey, np.full_like(grey, 255)], axis=-1)
         return np.array(image.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         _LOG.warning("%s: the texture could not be read (%s); going on without it.", described_as, error)
         return None
 
@@ -113,14 +131,15 @@ def placed(part: MeshPart, matrices: np.ndarray, vertex_normals: np.ndarray | No
         vertex_normals: [N, 3] as stored, or None.
     """
     linear, offset = matrices[:, :3, :3], matrices[:, :3, 3]
-    determinants = np.linalg.det(linear)
-    corners = slice(None, None, -1) if determinants.mean() < 0 else slice(None)
+    signs = np.linalg.slogdet(linear)[0]
+    corners = slice(None, None, -1) if signs.sum() < 0 else slice(None)
     faces = np.ascontiguousarray(part.faces[:, corners])
     normals = None
     if vertex_normals is not None:
         # The cofactor matrix is the inverse transposed times the determinant: it exists for flattened parts too.
-        cofactors = np.stack([np.cross(linear[:, :, i - 2], linear[:, :, i - 1]) for i in range(3)], axis=-1)
-        cofactors *= np.where(determinants < 0, -1.0, 1.0)[:, None, None]
+        unit = linear / np.maximum(np.abs(linear).max(axis=(1, 2), keepdims=True), 1e-300)
+        cofactors = np.stack([np.cross(unit[:, :, i - 2], unit[:, :, i - 1]) for i in range(3)], axis=-1)
+        cofactors *= np.where(signs < 0, -1.0, 1.0)[:, None, None]
         normals = unit_or_zero(_each(cofactors, np.asarray(vertex_normals, np.float64)))[faces]
     return replace(
         part,

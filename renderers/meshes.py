@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from distill_core.errors import UserError
 from renderers.asset_folder import AssetFolder
@@ -51,23 +52,23 @@ class TexturedMesh:
         name: the model's name.
     """
 
-    vertices: np.ndarray
-    faces: np.ndarray
-    corner_uvs: np.ndarray
-    base_colours: tuple[np.ndarray, ...]
-    face_picture: np.ndarray
-    corner_colours: np.ndarray | None
-    corner_normals: np.ndarray | None
-    source_to_object: np.ndarray
+    vertices: Float64[np.ndarray, "vertices 3"]
+    faces: Int64[np.ndarray, "faces 3"]
+    corner_uvs: Float32[np.ndarray, "faces 3 2"]
+    base_colours: tuple[UInt8[np.ndarray, "_ _ 4"], ...]
+    face_picture: Int64[np.ndarray, " faces"]
+    corner_colours: Float32[np.ndarray, "faces 3 4"] | None
+    corner_normals: Float32[np.ndarray, "faces 3 3"] | None
+    source_to_object: Float64[np.ndarray, "4 4"]
     name: str
 
 
-def transformed(mesh: TexturedMesh, matrix: np.ndarray) -> TexturedMesh:
+def transformed(mesh: TexturedMesh, matrix: Float[np.ndarray, "4 4"]) -> TexturedMesh:
     """The mesh after its world was moved by an invertible affine matrix [4, 4]; mirrors turn the winding."""
     matrix = np.asarray(matrix, np.float64)
     linear = matrix[:3, :3]
     faces, corners = mesh.faces, slice(None)
-    if np.linalg.det(linear) < 0:
+    if np.linalg.slogdet(linear)[0] < 0:
         corners = slice(None, None, -1)
         faces = np.ascontiguousarray(faces[:, ::-1])
     normals = mesh.corner_normals
@@ -162,8 +163,13 @@ def _read_parts(data: bytes, file_type: str, path: Path | None, described_as: st
         case "obj":
             parts, up = read_scene_parts(checked_obj(data, described_as), "obj", folder, described_as), "y"
         case "ply":
-            check_ply(data, described_as)
+            announced = check_ply(data, described_as)
             parts, up = read_scene_parts(data, "ply", folder, described_as), "z"
+            if (found := sum(len(part.faces) for part in parts)) < announced:
+                raise UserError(
+                    f"{described_as}: The .ply is incomplete: {announced:,} faces announced, {found:,} there; "
+                    "copy or export it again."
+                )
         case "stl":
             parts, up = read_scene_parts(checked_stl(data, described_as), "stl", folder, described_as), "z"
         case _:

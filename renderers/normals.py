@@ -1,13 +1,14 @@
 """Shading normals: those of the file, else smoothed across edges that turn by less than a crease angle."""
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int, Int64
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from renderers.meshes import TexturedMesh
 
 
-def shading_normals(mesh: TexturedMesh, *, crease_degrees: float = 40.0) -> np.ndarray:
+def shading_normals(mesh: TexturedMesh, *, crease_degrees: float = 40.0) -> Float32[np.ndarray, "faces 3 3"]:
     """Unit normals at the corners of every face.
 
     A normal that the file stored is kept, turned about where it points to the back of its face: leaves of two sheets
@@ -39,7 +40,9 @@ def _on_the_front(normals: np.ndarray, mesh: TexturedMesh) -> np.ndarray:
     return np.where(behind[:, None, None], -normals, normals) if behind.any() else normals
 
 
-def crease_normals(vertices: np.ndarray, faces: np.ndarray, *, crease_degrees: float) -> np.ndarray:
+def crease_normals(
+    vertices: Float64[np.ndarray, "vertices 3"], faces: Int64[np.ndarray, "faces 3"], *, crease_degrees: float
+) -> Float32[np.ndarray, "faces 3 3"]:
     """Normals [F, 3, 3] float32 of faces [F, 3] on vertices [N, 3] by the crease rule of `shading_normals`."""
     num_faces = len(faces)
     merged = merged_positions(vertices)[faces]
@@ -59,7 +62,7 @@ def crease_normals(vertices: np.ndarray, faces: np.ndarray, *, crease_degrees: f
     return np.where(length > 1e-12, sums / np.maximum(length, 1e-12), flat).astype(np.float32)
 
 
-def merged_positions(vertices: np.ndarray) -> np.ndarray:
+def merged_positions(vertices: Float64[np.ndarray, "vertices 3"]) -> Int[np.ndarray, " vertices"]:
     """For each vertex [N] the first vertex at the same position; equal bits after adding 0 (so that -0 is 0)."""
     keys = np.ascontiguousarray(vertices + 0.0).view(np.dtype((np.void, 24))).ravel()
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)

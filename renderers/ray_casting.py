@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Int64
 
 from renderers.meshes import TexturedMesh
 
@@ -20,9 +21,9 @@ class RayHits:
         barycentric: [N, 3] float32 weights of the face's corners, zero where nothing is met.
     """
 
-    distances: np.ndarray
-    faces: np.ndarray
-    barycentric: np.ndarray
+    distances: Float32[np.ndarray, " rays"]
+    faces: Int64[np.ndarray, " rays"]
+    barycentric: Float32[np.ndarray, "rays 3"]
 
 
 class RayCaster:
@@ -44,7 +45,7 @@ class RayCaster:
             open3d.core.Tensor.from_numpy(np.ascontiguousarray(mesh.faces, dtype=np.uint32)),
         )
 
-    def closest_hits(self, origins: np.ndarray, directions: np.ndarray) -> RayHits:
+    def closest_hits(self, origins: Float[np.ndarray, "*_ 3"], directions: Float[np.ndarray, "rays 3"]) -> RayHits:
         """First hits of rays.
 
         Args:
@@ -63,7 +64,9 @@ class RayCaster:
             barycentric=np.where(met[:, None], barycentric, 0).astype(np.float32),
         )
 
-    def visible(self, points: np.ndarray, eye: np.ndarray, *, tolerance: float = 1e-3) -> np.ndarray:
+    def visible(
+        self, points: Float[np.ndarray, "points 3"], eye: Float[np.ndarray, " 3"], *, tolerance: float = 1e-3
+    ) -> Bool[np.ndarray, " points"]:
         """Which points [N, 3] on the surface an eye [3] sees.
 
         Args:
@@ -79,7 +82,9 @@ class RayCaster:
         hits = self.closest_hits(np.asarray(eye), towards / np.maximum(distance, 1e-12)[:, None])
         return hits.distances >= distance - tolerance
 
-    def occluded(self, points: np.ndarray, directions: np.ndarray, *, offset: float = 1e-3) -> np.ndarray:
+    def occluded(
+        self, points: Float[np.ndarray, "points 3"], directions: Float[np.ndarray, "lights 3"], *, offset: float = 1e-3
+    ) -> Bool[np.ndarray, "points lights"]:
         """Which directions are blocked as seen from points.
 
         Args:

@@ -16,6 +16,7 @@ from renderers.mesh_parts import (
     decoded_picture,
     holes_or_opaque,
     linear_from_srgb,
+    opened_picture,
     placed,
 )
 
@@ -37,14 +38,17 @@ def read_scene_parts(data: bytes, file_type: str, folder: AssetFolder, name: str
     """
     import trimesh
 
+    files = _FilesForTrimesh(folder)
     try:
         scene = trimesh.load_scene(
-            io.BytesIO(data), file_type=file_type, resolver=cast(Any, folder), process=False, allow_remote=False
+            io.BytesIO(data), file_type=file_type, resolver=cast(Any, files), process=False, allow_remote=False
         )
     except Exception as error:  # what loaders raise on a damaged file is no finite list
         raise UserError(
             f"{name}: the .{file_type} cannot be read ({type(error).__name__}: {error}); export it again."
         ) from error
+    if files.refused:
+        raise files.refused[0]
     parts = []
     pictures: dict[int, np.ndarray | None] = {}
     for node in scene.graph.nodes_geometry:
@@ -62,6 +66,33 @@ def read_scene_parts(data: bytes, file_type: str, folder: AssetFolder, name: str
     return parts
 
 
+class _FilesForTrimesh:
+    """The resolver that trimesh asks for materials and pictures; it goes on in silence where they are no good."""
+
+    def __init__(self, folder: AssetFolder) -> None:
+        self.file_name = folder.file_name
+        self.refused: list[UserError] = []
+        self._folder = folder
+
+    def get(self, reference: str) -> bytes:
+        try:
+            content = self._folder.get(reference)
+            if not reference.lower().endswith(".mtl"):
+                opened_picture(content, f"{self.file_name}: {reference}")
+            return content
+        except UserError as error:
+            self.refused.append(error)
+            raise
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            _LOG.warning("%s: %s is no picture that can be read; going on without it.", self.file_name, reference)
+            raise FileNotFoundError(reference) from error
+
+    def __getitem__(self, reference: str) -> bytes:
+        return self.get(reference)
+
+
 def _part(geometry: Any, matrix: np.ndarray, pictures: dict[int, np.ndarray | None], name: str) -> MeshPart:
     faces = np.asarray(geometry.faces, np.int64)
     vertices = np.asarray(geometry.vertices, np.float64)
@@ -74,15 +105,18 @@ def _part(geometry: Any, matrix: np.ndarray, pictures: dict[int, np.ndarray | No
     check_finite(vertices[np.unique(faces)], name)
     colour, picture = _base_colour(geometry.visual, pictures, name)
     uvs = getattr(geometry.visual, "uv", None)
-    has_uvs = picture is not None and uvs is not None and len(uvs) == len(vertices)
+    has_uvs = uvs is not None and len(uvs) == len(vertices)
     colours = _corner_colours(geometry.visual, faces)
+    if picture is not None and not has_uvs:
+        _LOG.warning("%s: a part has a texture but no texture coordinates; going on without it.", name)
+        picture, colour = None, None
     if colour is None:
-        colour = bare_colour() if colours is None and not has_uvs else (1.0, 1.0, 1.0, 1.0)
+        colour = bare_colour() if colours is None else (1.0, 1.0, 1.0, 1.0)
     part = MeshPart(
         vertices=vertices,
         faces=faces,
         corner_uvs=np.asarray(uvs, np.float32)[faces] if has_uvs else None,
-        picture=picture if has_uvs else None,
+        picture=picture,
         colour=colour,
         corner_colours=colours,
     )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float
 
 from distill_core.errors import UserError
 from renderers.meshes import TexturedMesh
@@ -11,7 +12,9 @@ from renderers.normals import shading_normals
 _MAX_FACES = 4_000_000
 
 
-def subdivided(mesh: TexturedMesh, corner_normals: np.ndarray | None = None, *, max_edge: float = 0.07) -> TexturedMesh:
+def subdivided(
+    mesh: TexturedMesh, corner_normals: Float[np.ndarray, "faces 3 3"] | None = None, *, max_edge: float = 0.07
+) -> TexturedMesh:
     """The same surface with every edge at most `max_edge` long.
 
     Edges that are too long are halved, the longest of a face first. Both faces at an edge halve it at the same places,
