@@ -20,6 +20,10 @@ from distill_core.models.settings import ViewNetworkSettings
 from distill_core.rays import CameraTensors, pluecker_rays
 
 _GUIDE_CHANNELS = 9
+_FINE_INPUTS = 9
+"""Guide picture 4, seen 1, noisy view 4."""
+_FINE_OUTPUTS = 6
+"""Premultiplied RGBA, gate of colour, gate of alpha."""
 _POSE_OCTAVES = 4
 
 
@@ -44,22 +48,21 @@ class ViewNetwork(nn.Module):
             embedding=settings.embedding,
             source_features=source_features,
         )
+        # The thin path works on squares of 2 x 2 pixels: convolutions of few channels at full size waste a processor.
+        half = settings.patch_px // 2
         self.unfold = nn.Sequential(
             nn.GroupNorm(8, width),
             nn.SiLU(),
-            nn.Conv2d(width, settings.fine_channels * settings.patch_px**2, 1),
-            nn.PixelShuffle(settings.patch_px),
+            nn.Conv2d(width, settings.fine_channels * half**2, 1),
+            nn.PixelShuffle(half),
         )
+        self.fold_fine = nn.PixelUnshuffle(2)
+        last = nn.Conv2d(32, 4 * _FINE_OUTPUTS, 3, padding=1)
         self.fine = nn.Sequential(
-            nn.Conv2d(settings.fine_channels + 9, settings.fine_channels, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(settings.fine_channels, 6, 3, padding=1),
+            nn.Conv2d(settings.fine_channels + 4 * _FINE_INPUTS, 32, 3, padding=1), nn.SiLU(), last, nn.PixelShuffle(2)
         )
-        gate_bias = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 1.0])
-        with torch.no_grad():
-            last = self.fine[-1]
-            assert isinstance(last, nn.Conv2d) and last.bias is not None
-            last.bias.copy_(gate_bias)
+        # Gates begin mostly open; PixelShuffle takes four channels for each that it returns.
+        last.bias = nn.Parameter(torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 1.0]).repeat_interleave(4))
 
     @property
     def sample_shape(self) -> tuple[int, int, int]:
@@ -81,7 +84,8 @@ class ViewNetwork(nn.Module):
         embedding = self.embedding(self._features(time, condition))
         tokens = condition.source_tokens * condition.source_present[:, None, None]
         hidden, _ = self.trunk(self.entry(torch.cat([folded, rays], 1)), embedding, condition.views_per_set, tokens)
-        fine = self.fine(torch.cat([self.unfold(hidden), guide.picture(), guide.seen, scaled], 1)).float()
+        detail = self.fold_fine(torch.cat([guide.picture(), guide.seen, scaled], 1))
+        fine = self.fine(torch.cat([self.unfold(hidden), detail], 1)).float()
         blended = _gated(fine[:, :4], fine[:, 4:].sigmoid(), guide)
         keep = per_sample(skip, noisy)
         return keep * noisy + (1 - keep) * blended
