@@ -1,6 +1,6 @@
 """The one contract of everything that removes noise."""
 
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -9,6 +9,7 @@ from distill_core.diffusion.schedules import Schedule
 Condition = TypeVar("Condition", contravariant=True)
 
 
+@runtime_checkable  # the shape checks of the tests ask
 class Denoiser(Protocol[Condition]):
     """Predicts the clean sample in a noisy one, whatever its network says inside.
 

@@ -6,13 +6,14 @@ y = noisy / alpha the probability-flow equation is dy / dk = noise, whatever the
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable  # the shape checks of the tests ask
 class Schedule(Protocol):
     """What a schedule answers; tensors of any shape in, the same shape out. The noise ratio grows with time."""
 

@@ -99,14 +99,9 @@ class ConsistencySettings(BaseModel):
     )
     solver: Literal["ddim", "heun"] = Field(default="heun", description="the teacher's step")
     teacher_guidance: float = Field(default=1.0, ge=0, description="classifier-free guidance of the teacher; 1 is none")
-    pure_noise_share: float = Field(
-        default=0.25, ge=0, le=1, description="share of sets at time 1, which trains one step"
-    )
-    log_ratio_mean: float = Field(default=-0.4, description="of the natural logarithm of the other sets' noise ratio")
-    log_ratio_deviation: float = Field(default=1.6, gt=0, description="standard deviation of that logarithm")
-    gap_base: float = Field(default=4.0, gt=1, description="each stage divides the gap between neighbours by this")
-    num_stages: int = Field(default=3, ge=1, description="stages of equal length, gaps wide to narrow")
-    seen_weight: float = Field(
-        default=0.1, ge=0, description="of the error against the true picture where the source sees it"
-    )
+    pure_noise_share: float = Field(default=0.25, ge=0, le=1, description="share of sets at time 1: trains one step")
+    first_stage_steps: int = Field(default=6, ge=1, description="steps that a trajectory is cut into at first")
+    num_stages: int = Field(default=3, ge=1, le=10, description="stages of equal length; each doubles those steps")
+    weight_cap: float = Field(default=8.0, ge=1, description="largest factor on the error at little noise")
+    seen_weight: float = Field(default=0.1, ge=0, description="of the error against the truth where the source sees it")
     dropping: DroppingSettings = DroppingSettings()

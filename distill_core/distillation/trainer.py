@@ -110,7 +110,7 @@ def train(
         try:
             while not pace.finished:
                 pace.begin_step()
-                batch = source.prepare(ahead.take(), device)
+                batch = _prepared(source, ahead.take(), device)
                 pace.end_waiting()
                 figures = _gradient(student, objective, batch, pace.step, settings)
                 _check_finite(figures, state.step, output_dir)
@@ -129,6 +129,11 @@ def train(
             raise
         state.save(output_dir)
     return TrainingResult(state.average.network, state.step, state.seconds)
+
+
+@torch.no_grad()
+def _prepared(source: BatchSource[Any], drawn: Any, device: torch.device) -> Any:
+    return source.prepare(drawn, device)
 
 
 def _gradient(

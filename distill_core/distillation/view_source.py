@@ -71,5 +71,8 @@ class BatchSource(Protocol[Batch]):
         ...
 
     def prepare(self, drawn: Any, device: torch.device) -> Batch:
-        """Return the batch made of what `draw` returned, on the training's device; called in the training's thread."""
+        """Return the batch made of what `draw` returned, on the training's device.
+
+        Called in the training's thread, without gradients.
+        """
         ...
