@@ -12,7 +12,9 @@ _CHUNK = 8192
 
 
 @njit(parallel=True, error_model="numpy", cache=True, nogil=True)
-def adam_step(values, gradient, first_moment, second_moment, column_rates, decay_1, decay_2, correction_1, correction_2):
+def adam_step(
+    values, gradient, first_moment, second_moment, column_rates, decay_1, decay_2, correction_1, correction_2
+):
     """Move values [N, D] along their gradient, in place (Kingma and Ba 2015, algorithm 1, epsilon 1e-15).
 
     Args:

@@ -17,8 +17,8 @@ _FAINTEST = 0.01
 _OFFSET = 0.6
 _NARROWING = 0.8
 _DIMMING = 0.63
-"""Two halves at +-0.6 sigma with 0.8 of the width and 0.63 of the opacity look like the whole (0.95 of it at the centre)
-and cover the same area."""
+"""Two halves at +-0.6 sigma with 0.8 of the width and 0.63 of the opacity look like the whole: the same sum, 0.95 of it
+at the centre."""
 
 
 @dataclass(frozen=True)

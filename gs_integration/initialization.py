@@ -10,7 +10,15 @@ from scipy.spatial import KDTree
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
 from gs_integration.splats import Splats, harmonics_from_colours
-from gs_integration.visual_hull import HullGrid, common_volume, project, surface_colours, surface_points
+from gs_integration.visual_hull import (
+    HullGrid,
+    Pictures,
+    Planes,
+    common_volume,
+    project,
+    surface_colours,
+    surface_points,
+)
 
 _OPACITY = 0.6
 _SCENE_OPACITY = 0.1
@@ -23,7 +31,7 @@ _FLATNESS = 0.4
 def splats_from_hull(
     grid: HullGrid,
     cameras: Sequence[Camera],
-    pictures: Float[np.ndarray, "views 4 height width"],
+    pictures: Pictures,
     *,
     num_splats: int,
     seed: int = 0,
@@ -83,8 +91,8 @@ def splats_from_points(
 
 def splats_from_depth(
     cameras: Sequence[Camera],
-    pictures: Float[np.ndarray, "views 4 height width"],
-    depths: Float[np.ndarray, "views height width"],
+    pictures: Pictures,
+    depths: Planes,
     *,
     num_splats: int,
     seed: int = 0,
@@ -113,7 +121,7 @@ def splats_from_depth(
 
 def splats_random(
     cameras: Sequence[Camera],
-    pictures: Float[np.ndarray, "views 4 height width"],
+    pictures: Pictures,
     *,
     num_splats: int,
     seed: int = 0,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 from torch import Tensor
 
 from distill_core.cameras import Camera
@@ -20,7 +20,7 @@ from gs_integration.settings import FitSettings
 from gs_integration.splat_adam import LearningRates, SplatAdam
 from gs_integration.splats import Splats
 from gs_integration.view_corrections import ViewCorrections, weights_by_angle
-from gs_integration.visual_hull import HullGrid, common_volume
+from gs_integration.visual_hull import HullGrid, Pictures, common_volume
 
 _PREVIEW_EVERY = 25
 _REFINEMENTS_BEGIN, _REFINEMENTS_END = 0.08, 0.75
@@ -31,8 +31,9 @@ _FLOW_BEGINS = 0.33
 _GAIN_BEGINS = 0.1
 _ANGLE_WEIGHTS_BEGIN = 0.33
 _LARGEST_SCALE_VOXELS = 4
+_SMALLEST_HALVED_PX = 64
 _WHITE_BEGINS = 0.92
-"""Random backgrounds make silhouettes sharp, and their noise keeps colours from settling: the last steps are without."""
+"""Random backgrounds make silhouettes sharp but keep colours from settling: the last steps are without."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +57,7 @@ class FitResult:
 
 def fit_splats(
     cameras: Sequence[Camera],
-    pictures: Float[np.ndarray, "views 4 height width"],
+    pictures: Pictures,
     initial: Splats,
     settings: FitSettings,
     progress: Progress,
@@ -64,21 +65,21 @@ def fit_splats(
     source_view: int | None = None,
     hull: HullGrid | None = None,
     seed: int = 0,
-    rates: LearningRates = LearningRates(),
+    rates: LearningRates | None = None,
     backend: Backend = "auto",
 ) -> FitResult:
     """Fit splats to views; the same seed gives the same bits on the CPU, whatever the number of threads.
 
     Args:
-        cameras: one a view, all of the pictures' size.
-        pictures: straight RGBA, 0..1.
+        cameras: one a view, of its picture's size.
+        pictures: straight RGBA [4, H, W], 0..1, one a view.
         initial: where to begin.
         settings: what a person can choose.
         progress: told of every step, now and then with a rendered picture.
         source_view: index of the real picture among generated ones: seen twice as often, never corrected.
         hull: splats may not leave it (grown by two voxels).
         seed: of the order of views, the backgrounds and the choice of splats.
-        rates: learning rates.
+        rates: learning rates, if others than usual.
         backend: of the rasterizer.
 
     Raises:
@@ -86,7 +87,7 @@ def fit_splats(
         ValueError: cameras and pictures that do not belong together.
         FloatingPointError: a value was not finite.
     """
-    fit = _Fit(cameras, pictures, initial, settings, source_view, hull, seed, rates, backend)
+    fit = _Fit(cameras, pictures, initial, settings, source_view, hull, seed, rates or LearningRates(), backend)
     began = time.perf_counter()
     progress.stage("splats", settings.iterations)
     losses, counts = [], [len(initial)]
@@ -105,7 +106,7 @@ class _Fit:
     def __init__(
         self,
         cameras: Sequence[Camera],
-        pictures: Float[np.ndarray, "views 4 height width"],
+        pictures: Pictures,
         initial: Splats,
         settings: FitSettings,
         source_view: int | None,
@@ -114,15 +115,17 @@ class _Fit:
         rates: LearningRates,
         backend: Backend,
     ) -> None:
-        pictures = np.asarray(pictures, dtype=np.float32)
-        if pictures.ndim != 4 or pictures.shape[1] != 4 or len(pictures) != len(cameras):
-            raise ValueError(f"expected pictures [{len(cameras)}, 4, H, W] for {len(cameras)} cameras, got {pictures.shape}")
-        if any((camera.height, camera.width) != pictures.shape[2:] for camera in cameras):
-            raise ValueError("expected cameras of the pictures' size; resize them first")
-        self._settings, self._source_view, self._hull, self._backend = settings, source_view, hull, backend
+        if len(pictures) != len(cameras):
+            raise ValueError(f"expected one picture a camera, got {len(pictures)} for {len(cameras)}")
+        targets = [premultiply(np.asarray(picture, dtype=np.float32)) for picture in pictures]
+        for camera, target in zip(cameras, targets, strict=True):
+            if target.shape != (4, camera.height, camera.width):
+                raise ValueError(f"expected a picture {(4, camera.height, camera.width)}, got {target.shape}")
+        self._settings, self._source_view, self._hull = settings, source_view, hull
+        self._backend: Backend = backend
         self._generator = np.random.default_rng(seed)
-        self._levels = [_Level(cameras, premultiply(pictures), settings)]
-        if settings.half_resolution_share > 0 and min(pictures.shape[2:]) >= 64:
+        self._levels = [_Level(cameras, targets, settings)]
+        if settings.half_resolution_share > 0 and min(map(min, (t.shape[1:] for t in targets))) >= _SMALLEST_HALVED_PX:
             self._levels.append(self._levels[0].halved())
         _, radius = common_volume(cameras)
         largest_scale = radius if hull is None else _LARGEST_SCALE_VOXELS * hull.voxel_size
@@ -170,7 +173,7 @@ class _Fit:
         value = level.backward(rendered, self.corrections.target(view, truth), background, float(weight))
         add_shape_gradients(self.adam.splats, self._limits)
         decay = 0.1**share
-        self.adam.step(dict.fromkeys(self.adam.splats.tensors(), decay))
+        self.adam.step({name: decay for name in self.adam.splats.tensors()})
         self._rendered = rendered
         if share >= _GAIN_BEGINS and (self._settings.correct_colours or self._settings.correct_flow):
             self.corrections.update(view, truth, _premultiplied(rendered, background), move=share >= _FLOW_BEGINS)
@@ -227,22 +230,22 @@ class _Fit:
 class _Level:
     """The views at one resolution, and the loss there."""
 
-    def __init__(
-        self, cameras: Sequence[Camera], pictures: Float32[np.ndarray, "views 4 height width"], settings: FitSettings
-    ) -> None:
-        self.cameras, self.pictures, self._settings = list(cameras), pictures, settings
+    def __init__(self, cameras: Sequence[Camera], pictures: Sequence[np.ndarray], settings: FitSettings) -> None:
+        self.cameras, self.pictures, self._settings = list(cameras), list(pictures), settings
         self._weights = LossWeights(settings.robust_width, settings.structure_weight, settings.silhouette_weight)
-        self._loss = PictureLoss(*pictures.shape[2:], self._weights)
+        self._losses = {
+            size: PictureLoss(size[0], size[1], self._weights) for size in {each.shape[1:] for each in self.pictures}
+        }
 
     def halved(self) -> "_Level":
         """The same views at half the resolution: means of 2 x 2 pixels (an odd last row or column is left out)."""
-        views, _, height, width = self.pictures.shape
-        rows, columns = height // 2, width // 2
-        blocks = self.pictures[:, :, : 2 * rows, : 2 * columns].reshape(views, 4, rows, 2, columns, 2)
-        cameras = [
-            camera.cropped(0, 0, 2 * columns, 2 * rows).resized(columns, rows) for camera in self.cameras
-        ]
-        return _Level(cameras, np.ascontiguousarray(blocks.mean(axis=(3, 5))), self._settings)
+        cameras, pictures = [], []
+        for camera, picture in zip(self.cameras, self.pictures, strict=True):
+            rows, columns = camera.height // 2, camera.width // 2
+            blocks = picture[:, : 2 * rows, : 2 * columns].reshape(4, rows, 2, columns, 2)
+            pictures.append(np.ascontiguousarray(blocks.mean(axis=(2, 4))))
+            cameras.append(camera.cropped(0, 0, 2 * columns, 2 * rows).resized(columns, rows))
+        return _Level(cameras, pictures, self._settings)
 
     def backward(
         self,
@@ -254,7 +257,8 @@ class _Level:
         """Leave the gradients of weight times the loss in the splats and return the loss."""
         colour, alpha = rendered.colour[0], rendered.alpha[0]
         if colour.device.type == "cpu":
-            value, *gradients = self._loss(colour.detach().numpy(), alpha.detach().numpy(), target, background)
+            loss = self._losses[target.shape[1:]]
+            value, *gradients = loss(colour.detach().numpy(), alpha.detach().numpy(), target, background)
             torch.autograd.backward([colour, alpha], [weight * torch.from_numpy(part) for part in gradients])
             return value
         on_device = [torch.from_numpy(part).to(colour.device) for part in (target, background)]

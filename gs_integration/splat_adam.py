@@ -89,14 +89,15 @@ class SplatAdam:
             if tensor.grad is None:
                 continue
             rates = self._column_rates[name] * rate_factors.get(name, 1.0)
-            arguments = [
+            values, gradient, first, second = (
                 part.detach().reshape(len(self.splats), -1)
                 for part in (tensor, tensor.grad, self._first[name], self._second[name])
-            ]
+            )
             if tensor.device.type == "cpu":
-                adam_step(*(part.numpy() for part in arguments), rates, *_DECAYS, *corrections)
+                arrays = (values.numpy(), gradient.contiguous().numpy(), first.numpy(), second.numpy())
+                adam_step(*arrays, rates, *_DECAYS, *corrections)
             else:
-                _torch_adam_step(*arguments, torch.as_tensor(rates).to(tensor), corrections)
+                _torch_adam_step(values, gradient, first, second, torch.as_tensor(rates).to(tensor), corrections)
             tensor.grad = None
 
     def rebuild(self, kept: Int[Tensor, " rows"], born: Splats | None, *, changed: Splats | None = None) -> None:

@@ -1,7 +1,7 @@
 """What generated views get wrong in a smooth way, estimated while splats are fitted to them.
 
-A view's target is corrected towards what the splats show: a gain and an offset a channel, and a smooth displacement. The
-source view, which is a real picture, and views that agree need none of it.
+A view's target is corrected towards what the splats show: a gain and an offset a channel, and a smooth displacement.
+The source view, which is a real picture, and views that agree need none of it.
 """
 
 from collections.abc import Sequence
@@ -47,9 +47,7 @@ class ViewCorrections:
         self.offsets = np.zeros((num_views, 3), np.float32)
         self._flows: dict[int, Float32[np.ndarray, "2 rows columns"]] = {}
 
-    def target(
-        self, view: int, truth: Float32[np.ndarray, "4 height width"]
-    ) -> Float32[np.ndarray, "4 height width"]:
+    def target(self, view: int, truth: Float32[np.ndarray, "4 height width"]) -> Float32[np.ndarray, "4 height width"]:
         """Return the corrected premultiplied RGBA of a view; the given one where there is nothing to correct.
 
         Args:
@@ -122,7 +120,8 @@ class ViewCorrections:
         cells = (max(height * _GRID_CELLS // side, 1), max(width * _GRID_CELLS // side, 1))
         equations = flow_equations(self.target(view, truth), rendered, *cells)
         for _ in range(2):
-            equations = ndimage.uniform_filter(equations, size=(1, _WINDOW_CELLS, _WINDOW_CELLS), mode="constant")
+            for axis in (1, 2):
+                equations = np.asarray(ndimage.uniform_filter1d(equations, _WINDOW_CELLS, axis, mode="constant"))
         xx, xy, yy, x_difference, y_difference = equations
         # A weak pull to 0 where nothing has an edge.
         pull = np.float32(1e-3) * (side / _GRID_CELLS) ** 2 / side
@@ -132,7 +131,7 @@ class ViewCorrections:
         step /= side
         length = np.sqrt((step**2).sum(axis=0))
         step *= _FLOW_STEP * np.minimum(1, _LARGEST_STEP / np.maximum(length, 1e-9))
-        flow = np.float32(_KEPT_FLOW) * self._flows.get(view, np.zeros_like(step)) + step
+        flow = step if view not in self._flows else np.float32(_KEPT_FLOW) * self._flows[view] + step
         length = np.sqrt((flow**2).sum(axis=0))
         self._flows[view] = (flow * np.minimum(1, _LARGEST_FLOW / np.maximum(length, 1e-9))).astype(np.float32)
 

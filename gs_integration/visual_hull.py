@@ -14,6 +14,11 @@ from scipy import ndimage
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
 
+Pictures = Float[np.ndarray, "views 4 height width"] | Sequence[np.ndarray]
+"""One [4, H, W] a view; views may differ in size."""
+
+Planes = Float[np.ndarray, "views height width"] | Sequence[np.ndarray]
+
 _INSIDE_ALPHA = 0.5
 _COARSE_RESOLUTION = 40
 _SMOOTHING_VOXELS = 1.2
@@ -73,7 +78,7 @@ class SurfacePoints:
 
 def visual_hull(
     cameras: Sequence[Camera],
-    alphas: Float[np.ndarray, "views height width"],
+    alphas: Planes,
     *,
     resolution: int = 96,
     allowed_misses: int = 0,
@@ -179,7 +184,7 @@ def surface_colours(
     grid: HullGrid,
     points: SurfacePoints,
     cameras: Sequence[Camera],
-    pictures: Float[np.ndarray, "views 4 height width"],
+    pictures: Pictures,
     *,
     view_weights: Float[np.ndarray, " views"] | None = None,
 ) -> Float[np.ndarray, "points 3"]:
