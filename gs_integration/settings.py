@@ -62,3 +62,30 @@ def capture_settings(**changes: Any) -> FitSettings:
         "correct_flow": False,
     }
     return FitSettings(**{**defaults, **changes})
+
+
+class FitRecordSettings(BaseModel):
+    """A record of posed pictures to splats, with the quality at views that were held out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fit: FitSettings = capture_settings()
+    resolution: int = Field(
+        512, ge=16, le=4096, description="longer side of the pictures in pixels; larger ones are reduced to it"
+    )
+    holdout_every: int = Field(
+        5,
+        ge=0,
+        description="every so many views one is kept out of the fit and compared, 0 for none; a capture that comes "
+        "with its own train and test files is split as they say",
+    )
+    begin_from: Literal["auto", "hull", "points", "random"] = Field(
+        "auto",
+        description="where splats begin: in the hull of the silhouettes, at COLMAP's points, or anywhere the cameras "
+        "look; auto takes the first that the capture allows",
+    )
+    turntable_frames: int = Field(
+        72, ge=0, le=720, description="frames of the turntable film, 24 a second; 0 for no film"
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="the same seed on the same machine gives the same files")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute; auto takes CUDA if present")
