@@ -279,7 +279,7 @@ def write_record(record: MultiViewRecord, folder: str | Path) -> None:
     Raises:
         UserError: the folder holds other files or cannot be written, or depth does not fit into 16 bits.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     _check_replaceable(folder)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     replaced = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
@@ -291,6 +291,8 @@ def write_record(record: MultiViewRecord, folder: str | Path) -> None:
         temporary.rename(folder)
     except OSError as error:
         raise UserError(f"{folder}: the record cannot be written: {error.strerror}; choose another folder.") from error
+    except UserError as error:  # from a file in the temporary folder, which the person never named
+        raise UserError(str(error).replace(str(temporary), str(folder))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if not folder.exists() and replaced.exists():

@@ -37,6 +37,7 @@ BLENDER_CAMERAS = json.loads((Path(__file__).parent / "data" / "blender_cameras.
 # --- axes ---
 
 
+@settings(max_examples=40)
 @given(poses())
 def test_opengl_axes_round_trip(pose: np.ndarray) -> None:
     np.testing.assert_allclose(pose_from_opengl(pose_to_opengl(pose)), pose, atol=1e-12)
@@ -63,6 +64,7 @@ def test_the_front_of_a_gltf_object_looks_along_minus_y() -> None:
 # --- quaternions and COLMAP ---
 
 
+@settings(max_examples=40)
 @given(rotations())
 def test_quaternions_are_those_of_scipy(rotation: np.ndarray) -> None:
     quaternion = quaternion_from_rotation(rotation)
@@ -72,6 +74,7 @@ def test_quaternions_are_those_of_scipy(rotation: np.ndarray) -> None:
     np.testing.assert_allclose(rotation_from_quaternion(quaternion), rotation, atol=1e-9)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.floats(-1, 1), min_size=4, max_size=4), st.floats(1e-30, 1e30))
 def test_the_length_of_a_quaternion_says_nothing(quaternion: list[float], scale: float) -> None:
     if max(map(abs, quaternion)) < 1e-3:
@@ -87,6 +90,7 @@ def test_half_turns_have_a_quaternion(axis: int) -> None:
     np.testing.assert_allclose(np.abs(quaternion_from_rotation(half_turn)), np.eye(4)[axis + 1], atol=1e-12)
 
 
+@settings(max_examples=40)
 @given(poses())
 def test_colmap_poses_round_trip(pose: np.ndarray) -> None:
     quaternion, translation = pose_to_colmap(pose)
@@ -104,7 +108,7 @@ def test_a_quaternion_that_turns_nothing_is_refused(quaternion: tuple) -> None:
 
 @pytest.mark.parametrize("ndc_format", get_args(NdcFormat))
 @given(camera=cameras())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30)
 def test_pytorch3d_cameras_round_trip(ndc_format: NdcFormat, camera: Camera) -> None:
     foreign = camera_to_pytorch3d(camera, ndc_format)
     assert_same_camera(camera_from_pytorch3d(foreign, camera.width, camera.height), camera)
@@ -112,7 +116,7 @@ def test_pytorch3d_cameras_round_trip(ndc_format: NdcFormat, camera: Camera) -> 
 
 @pytest.mark.parametrize("ndc_format", get_args(NdcFormat))
 @given(camera=cameras())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_pytorch3d_projection_is_the_documented_one(ndc_format: NdcFormat, camera: Camera) -> None:
     # PyTorch3D, docs/notes/cameras.md: row vectors X R + T; x left and y up; then, from the middle of the picture,
     # half the shorter side a unit (isotropic), or half of each side (CO3D v1).
@@ -144,7 +148,7 @@ def test_projection_is_that_of_blender(case: dict) -> None:
 
 @pytest.mark.parametrize("sensor_fit", get_args(SensorFit))
 @given(camera=cameras(), sensor_width=st.floats(5, 60), sensor_height=st.floats(5, 60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30)
 def test_blender_cameras_round_trip(
     sensor_fit: SensorFit, camera: Camera, sensor_width: float, sensor_height: float
 ) -> None:

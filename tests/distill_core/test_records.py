@@ -102,6 +102,16 @@ def test_a_record_replaces_an_older_record_but_nothing_else(tmp_path: Path) -> N
     assert {entry.name for entry in tmp_path.iterdir()} == {"record", "file"}
 
 
+def test_the_working_folder_and_links_can_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    write_record(small_record(2), tmp_path / "link")
+    assert len(read_record(tmp_path / "here")) == 2
+    monkeypatch.chdir(tmp_path / "here")
+    write_record(small_record(1), ".")
+    assert len(read_record(tmp_path / "here")) == 1
+
+
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     write_record(small_record(2), tmp_path / "old")

@@ -43,7 +43,7 @@ def changed(**changes: object) -> dict:
 
 
 @given(st.lists(cameras(), min_size=1, max_size=3), st.booleans())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_is_read(tmp_path: Path, rig: list[Camera], one_lens: bool) -> None:
     if one_lens:
         rig = [rig[0].moved(camera.camera_to_world) for camera in rig]
@@ -191,7 +191,7 @@ json_values = st.recursive(
 
 
 @given(json_values, st.sampled_from(["top", "frame", "matrix", "row", "number"]), st.data())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_value_in_any_place_is_read_or_refused(
     tmp_path: Path, value: object, place: str, data: st.DataObject
 ) -> None:
