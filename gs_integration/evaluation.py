@@ -67,34 +67,37 @@ def score_object(
     seconds = time.perf_counter() - began
     if predicted.shape != expected.shape or not np.isfinite(predicted).all():
         raise ValueError(f"{method}: expected finite views {expected.shape}, got {predicted.shape}")
-    per_view = [compare_views(*pair) for pair in zip(predicted, expected, strict=True)]
     score = ObjectScore(
         method=method,
         object_name=truth.name,
         seconds=seconds,
         angles_degrees=[angle_between_degrees(truth.cameras[SOURCE_VIEW], camera) for camera in cameras],
-        figures={measure: [view[measure] for view in per_view] for measure in MEASURES},
+        figures=compare_views(predicted, expected),
     )
     return score, predicted
 
 
-def compare_views(predicted: FloatArray, truth: FloatArray) -> dict[str, float]:
-    """Measure a predicted view [4, R, R] (straight RGBA) against the true one.
+def compare_views(predicted: FloatArray, truth: FloatArray) -> dict[str, list[float]]:
+    """Measure predicted views [V, 4, R, R] (straight RGBA) against the true ones, over white.
 
-    PSNR, SSIM over all pixels over white; `psnr_inside` where the true alpha exceeds a half; sharpness as gradient
-    energy inside the true mask over the truth's, and as correlation with the truth above half the Nyquist frequency.
+    PSNR and SSIM over all pixels; `psnr_inside` where the true alpha exceeds a half; sharpness as the energy of the
+    gradient inside the true mask over the truth's, and as correlation with the truth above half the Nyquist frequency.
+
+    Returns:
+        For each of `MEASURES` its values, one a view; NaN where the truth does not define one.
     """
     predicted_rgb = np.clip(composite(predicted, _WHITE), 0, 1)
     truth_rgb = composite(truth, _WHITE)
-    inside = truth[3] > 0.5
-    return {
-        "psnr": float(metrics.psnr(predicted_rgb, truth_rgb)),
-        "psnr_inside": float(metrics.psnr(predicted_rgb, truth_rgb, mask=inside)),
-        "ssim": float(metrics.ssim(predicted_rgb, truth_rgb)),
-        "silhouette_iou": float(metrics.silhouette_iou(predicted[3], truth[3])),
-        "gradient_energy_ratio": float(metrics.gradient_energy_ratio(predicted_rgb, truth_rgb, mask=inside)),
-        "high_frequency_correlation": float(metrics.high_frequency_correlation(predicted_rgb, truth_rgb)),
+    inside = truth[:, 3] > 0.5
+    values = {
+        "psnr": metrics.psnr(predicted_rgb, truth_rgb),
+        "psnr_inside": metrics.psnr(predicted_rgb, truth_rgb, mask=inside),
+        "ssim": metrics.ssim(predicted_rgb, truth_rgb),
+        "silhouette_iou": metrics.silhouette_iou(predicted[:, 3], truth[:, 3]),
+        "gradient_energy_ratio": metrics.gradient_energy_ratio(predicted_rgb, truth_rgb, mask=inside),
+        "high_frequency_correlation": metrics.high_frequency_correlation(predicted_rgb, truth_rgb),
     }
+    return {measure: values[measure].double().tolist() for measure in MEASURES}
 
 
 def angle_between_degrees(first: Camera, second: Camera) -> float:

@@ -23,7 +23,7 @@ class ImageToSplats(ImageToSplatsSettings):
 
     image: Annotated[Path, tyro.conf.Positional] = Field(description="a picture, or a folder of pictures")
     output_dir: Path = Field(description="folder of the results; for a folder of pictures, one folder a picture in it")
-    viewer: bool = Field(False, description="open the splats in the browser when they are done")
+    viewer: bool = Field(default=False, description="open the splats in the browser when they are done")
 
 
 def main(settings: ImageToSplats, progress: Progress) -> int:

@@ -18,7 +18,7 @@ from scripts.command_line import USER_ERROR_STATUS, say
 from scripts.output_checks import output_error
 
 if TYPE_CHECKING:
-    from distill_core.models.checkpoint_loading import ViewGenerator
+    from distill_core.models.view_generator import ViewGenerator
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from distill_core import metrics
 from distill_core.cameras import Camera
 from distill_core.guide import Solid
 from distill_core.images import Picture, resize_premultiplied
-from distill_core.models.checkpoint_loading import ViewGenerator
+from distill_core.models.view_generator import ViewGenerator
 from distill_core.progress import Progress
 from gs_integration.initialization import splats_from_hull
 from gs_integration.optimization import fit_splats

@@ -13,11 +13,12 @@ from jaxtyping import Float
 
 from distill_core.camera_rigs import cameras_from_angles
 from distill_core.cameras import Camera, orbit_camera, orbit_rig
+from distill_core.framing import frame_object
 from distill_core.guide import Solid
-from distill_core.images import Picture, frame_object, premultiply, resize_premultiplied, unpremultiply
+from distill_core.images import Picture, premultiply, resize_premultiplied, unpremultiply
 from distill_core.matting import remove_background
-from distill_core.models.checkpoint_loading import ViewGenerator
 from distill_core.models.condition import ViewCondition
+from distill_core.models.view_generator import ViewGenerator
 from distill_core.progress import Progress
 from distill_core.rays import stack_cameras
 from gs_integration.pipelines.results import FramedSource, GeneratedViews
@@ -132,8 +133,10 @@ def estimate_elevation_degrees(generator: ViewGenerator, source: Float[np.ndarra
     """Return the elevation at which the generator believes a framed picture was taken, in whole degrees."""
     camera = orbit_camera(0.0, 0.0, width=GENERATED_VIEW_PX, height=GENERATED_VIEW_PX)
     with torch.inference_mode():
-        prediction = generator.predict_solid(_network_picture(source).to(generator.device), stack_cameras([camera]))
-    return float(round(float(prediction.elevation_degrees[0])))
+        predicted = generator.predict_solid(
+            _network_picture(source).to(generator.device), stack_cameras([camera]).to(generator.device)
+        )
+    return float(round(float(predicted.elevation_degrees[0])))
 
 
 def generate_views(
@@ -160,7 +163,7 @@ def generate_views(
     progress.stage("views", settings.steps)
     with torch.inference_mode():
         condition, solid = view_condition(generator, source, source_camera, target_cameras)
-        clean = generator.sample(condition, settings.steps, torch.Generator("cpu").manual_seed(settings.seed), progress)
+        clean = generator.sample(condition, settings.steps, settings.seed, progress)
     return straight_pictures(clean), solid
 
 
@@ -174,8 +177,8 @@ def view_condition(
     pixels = _network_picture(source).to(generator.device)
     source_cameras = stack_cameras([source_camera.resized(GENERATED_VIEW_PX, GENERATED_VIEW_PX)]).to(generator.device)
     targets = stack_cameras(list(target_cameras)).to(generator.device)
-    solid = generator.predict_solid(pixels, source_cameras)
-    return generator.build_condition(pixels, source_cameras, targets, solid), solid
+    predicted = generator.predict_solid(pixels, source_cameras)
+    return generator.build_condition(pixels, source_cameras, targets, predicted), predicted.solid
 
 
 def _network_picture(rgba: Float[np.ndarray, "4 side side"]) -> torch.Tensor:

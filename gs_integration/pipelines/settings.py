@@ -16,10 +16,14 @@ class GeneratorSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    checkpoint: str = Field("small", description="name of a checkpoint that ships with the project, or a path to one")
-    steps: int = Field(1, ge=1, le=1000, description="steps of the sampler; a distilled generator needs one")
-    seed: int = Field(0, ge=0, lt=2**63, description="the same seed on the same machine gives the same files")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute; auto takes CUDA if present")
+    checkpoint: str = Field(
+        default="small", description="name of a checkpoint that ships with the project, or a path to one"
+    )
+    steps: int = Field(default=1, ge=1, le=1000, description="steps of the sampler; a distilled generator needs one")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="the same seed on the same machine gives the same files")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="where to compute; auto takes CUDA if present"
+    )
 
 
 class PictureSettings(BaseModel):
@@ -28,16 +32,16 @@ class PictureSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     elevation_degrees: Annotated[float, Field(ge=-89, le=89)] | Literal["auto"] = Field(
-        "auto", description="height of the picture's camera above the object's horizon; auto estimates it"
+        default="auto", description="height of the picture's camera above the object's horizon; auto estimates it"
     )
     field_of_view_degrees: float = Field(
-        40.0,
+        default=40.0,
         ge=5,
         le=100,
         description="field of view of the camera that took the picture, as far as the object fills it",
     )
     matting: str = Field(
-        "auto",
+        default="auto",
         description="how the background is removed: auto, alpha, border, grabcut, or the name of a published model",
     )
 
@@ -49,7 +53,7 @@ class ImageToViewsSettings(BaseModel):
 
     picture: PictureSettings = PictureSettings()
     generator: GeneratorSettings = GeneratorSettings()
-    num_views: int = Field(16, ge=4, le=64, description="number of generated views, spread around the object")
+    num_views: int = Field(default=16, ge=4, le=64, description="number of generated views, spread around the object")
 
 
 class AngleSettings(BaseModel):
@@ -60,13 +64,16 @@ class AngleSettings(BaseModel):
     picture: PictureSettings = PictureSettings()
     generator: GeneratorSettings = GeneratorSettings()
     azimuths_degrees: tuple[float, ...] = Field(
-        (0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0),
+        default=(0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0),
         min_length=1,
         max_length=256,
         description="angles around the vertical, counted from the picture's camera; positive goes to the right",
     )
     elevations_degrees: tuple[float, ...] = Field(
-        (15.0,), min_length=1, max_length=256, description="angles above the horizon: one for all views, or one a view"
+        default=(15.0,),
+        min_length=1,
+        max_length=256,
+        description="angles above the horizon: one for all views, or one a view",
     )
 
 
@@ -78,10 +85,13 @@ class ImageToSplatsSettings(BaseModel):
     views: ImageToViewsSettings = ImageToViewsSettings()
     fit: FitSettings = FitSettings()
     begin_from: Literal["solid", "hull"] = Field(
-        "solid", description="where splats begin: in the predicted solid, or in the hull of the views' silhouettes"
+        default="solid",
+        description="where splats begin: in the predicted solid, or in the hull of the views' silhouettes",
     )
-    axes: Literal["y-down", "z-up"] = Field("y-down", description="axes of splats.ply; most viewers expect y down")
-    turntable_frames: int = Field(72, ge=2, le=720, description="frames of the turntable film, 24 a second")
+    axes: Literal["y-down", "z-up"] = Field(
+        default="y-down", description="axes of splats.ply; most viewers expect y down"
+    )
+    turntable_frames: int = Field(default=72, ge=2, le=720, description="frames of the turntable film, 24 a second")
 
 
 class EvaluationSettings(BaseModel):
@@ -90,12 +100,19 @@ class EvaluationSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Path = Field(description="validation views: the folder of val_views.tar, the tar, or a folder of records")
-    checkpoint: str | None = Field(None, description="name of or path to a checkpoint; none measures baselines alone")
-    steps: tuple[int, ...] = Field((1,), description="numbers of sampling steps, each measured on its own")
-    baseline: tuple[Literal["copy", "guide"], ...] = Field(
-        (), description="also measure: copy, the input picture itself; guide, the predicted solid with its pixels"
+    checkpoint: str | None = Field(
+        default=None, description="name of or path to a checkpoint; none measures baselines alone"
     )
-    splats: bool = Field(False, description="also measure splats made from the generated views, on 25 objects")
-    limit: int | None = Field(None, ge=1, description="measure this many objects (those first by SHA-256 of the name)")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of the sampler")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute; auto takes CUDA if present")
+    steps: tuple[int, ...] = Field(default=(1,), description="numbers of sampling steps, each measured on its own")
+    baseline: tuple[Literal["copy", "guide"], ...] = Field(
+        default=(),
+        description="also measure: copy, the input picture itself; guide, the predicted solid with its pixels",
+    )
+    splats: bool = Field(default=False, description="also measure splats made from the generated views, on 25 objects")
+    limit: int | None = Field(
+        default=None, ge=1, description="measure this many objects (those first by SHA-256 of the name)"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the sampler")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="where to compute; auto takes CUDA if present"
+    )

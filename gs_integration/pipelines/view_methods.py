@@ -11,7 +11,7 @@ from torch import Tensor
 from distill_core.cameras import Camera
 from distill_core.guide import guide_from_surface
 from distill_core.images import premultiply, unpremultiply
-from distill_core.models.checkpoint_loading import ViewGenerator
+from distill_core.models.view_generator import ViewGenerator
 from distill_core.progress import SilentProgress
 from distill_core.rays import stack_cameras
 from gs_integration.evaluation import ViewPredictor
