@@ -10,6 +10,7 @@ from distill_core.errors import UserError
 from renderers.meshes import TexturedMesh, load_mesh
 
 TRAINING_SPLITS = ("train", "shape")
+_COLUMNS = ("name", "split", "source", "licence", "author", "triangles", "tar")
 
 
 @dataclass(frozen=True)
@@ -115,23 +116,28 @@ def _read_index(index_path: Path) -> list[PackedModel]:
     try:
         with index_path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            columns = ("name", "split", "source", "licence", "author", "triangles", "tar")
-            missing = [column for column in columns if column not in (reader.fieldnames or ())]
+            missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
             if missing:
                 raise UserError(
-                    f"{index_path}: expected the columns {', '.join(columns)}, got none named {', '.join(missing)}."
+                    f"{index_path}: expected the columns {', '.join(_COLUMNS)}, got none named {', '.join(missing)}."
                 )
-            return [
-                PackedModel(
-                    **{column: row[column] for column in columns if column != "triangles"},
-                    triangles=int(row["triangles"]),
-                )
-                for row in reader
-            ]
+            return [_read_row(row, f"{index_path}, line {reader.line_num}") for row in reader]
     except OSError as error:
         raise UserError(
             f"{index_path}: expected the index of a folder of packed models, got {error.strerror}."
         ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{index_path}: expected a table in UTF-8, got {error}.") from error
+
+
+def _read_row(row: dict[str, str | None], where: str) -> PackedModel:
+    values = {column: row[column] or "" for column in _COLUMNS}
+    triangles, tar = values.pop("triangles"), values["tar"]
+    if not triangles.isdecimal():
+        raise UserError(f"{where}: expected a number of triangles, got {triangles!r}.")
+    if Path(tar).name != tar or tar in ("", "..", "."):
+        raise UserError(f"{where}: expected the name of a tar beside the index, got {tar!r}.")
+    return PackedModel(**values, triangles=int(triangles))
 
 
 def _places_in_tar(tar_path: Path) -> dict[str, tuple[int, int]]:
