@@ -115,7 +115,11 @@ class Solid:
             -1,
         )
         values = functional.grid_sample(
-            self.occupancy[sets][:, None], grid[:, None, None], mode="bilinear", padding_mode="zeros", align_corners=False
+            self.occupancy[sets][:, None],
+            grid[:, None, None],
+            mode="bilinear",
+            padding_mode="zeros",
+            align_corners=False,
         )
         return values[:, 0, 0, 0]
 
@@ -151,7 +155,9 @@ def render_solid(
     half_chord = (RADIUS**2 - (origins.square().sum(1) - along.square())).clamp(min=0).sqrt()
     steps = (torch.arange(samples, device=along.device, dtype=along.dtype) + 0.5) / samples * 2 - 1
     distances = along[..., None] + half_chord[..., None] * steps
-    points = origins.permute(0, 2, 3, 1)[..., None, :] + directions.permute(0, 2, 3, 1)[..., None, :] * distances[..., None]
+    points = (
+        origins.permute(0, 2, 3, 1)[..., None, :] + directions.permute(0, 2, 3, 1)[..., None, :] * distances[..., None]
+    )
     occupancy = solid.at(points.flatten(1, 3), sets).unflatten(1, (-1, samples))
     first, largest = _first_crossing(occupancy, distances.flatten(1, 2))
     forward = targets.camera_to_world[:, :3, 2]
@@ -197,7 +203,9 @@ def lift_source(
     looked_up = functional.grid_sample(source[sets], grid, padding_mode="zeros", align_corners=False)[:, :, 0]
     front = functional.grid_sample(source_depth[sets], grid, padding_mode="border", align_corners=False)[:, 0, 0]
     alpha = looked_up[:, 3:]
-    inside = (grid.abs() <= 1 - grid.new_tensor([1 / source.shape[3], 1 / source.shape[2]])).all(-1) & (depth[:, None] > 0)
+    inside = (grid.abs() <= 1 - grid.new_tensor([1 / source.shape[3], 1 / source.shape[2]])).all(-1) & (
+        depth[:, None] > 0
+    )
     alpha = alpha * inside
     hidden = ((depth - front) / tolerance).clamp(0, 8)
     seen = torch.exp2(-hidden.square())[:, None] * alpha

@@ -204,9 +204,7 @@ def _edges(corners_camera: np.ndarray, camera: Camera, samples: int) -> tuple[np
     return edges, inverse_depths
 
 
-def _z_buffer(
-    mesh: RenderableMesh, edges: np.ndarray, inverse_depths: np.ndarray, face_ids: np.ndarray
-) -> np.ndarray:
+def _z_buffer(mesh: RenderableMesh, edges: np.ndarray, inverse_depths: np.ndarray, face_ids: np.ndarray) -> np.ndarray:
     z_buffer = np.zeros(face_ids.shape, np.float32)
     kernels.fill_z_buffer(
         edges,

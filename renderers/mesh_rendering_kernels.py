@@ -106,7 +106,9 @@ def _is_hole(face, x, y, edges, inverse_depths, corner_uvs, face_picture, levels
 
 
 @numba.njit(**_OPTIONS)
-def fill_z_buffer(edges, inverse_depths, corner_uvs, face_picture, picture_has_holes, levels, texels, z_buffer, face_ids):
+def fill_z_buffer(
+    edges, inverse_depths, corner_uvs, face_picture, picture_has_holes, levels, texels, z_buffer, face_ids
+):
     """Write 1/z and the face of the nearest surface at every sample centre.
 
     Args:

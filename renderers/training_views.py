@@ -20,7 +20,17 @@ from renderers.lighting import StudioLight, bake_light, sphere_directions
 from renderers.mesh_rendering import RenderableMesh, prepare, render_depth, render_views
 from renderers.packed_models import PackedModel, training_models
 
-PHOTO_TEXTURED_PREFIXES = ("gso_", "ycb_", "pburdf_", "gazebo_", "aws_", "polyhaven_", "libero_", "drake_", "sketchfab_")
+PHOTO_TEXTURED_PREFIXES = (
+    "gso_",
+    "ycb_",
+    "pburdf_",
+    "gazebo_",
+    "aws_",
+    "polyhaven_",
+    "libero_",
+    "drake_",
+    "sketchfab_",
+)
 """Names of scans and photo-textured models begin with these."""
 
 _CARVING_VIEWS = 24
@@ -83,7 +93,11 @@ class TrainingViews:
         views = render_views(mesh, cameras)
         pictures = _recoloured(views.colour, generator)
         drawn = ViewSet(
-            torch.from_numpy(pictures), cameras, torch.from_numpy(views.depth), torch.from_numpy(views.normals), row.name
+            torch.from_numpy(pictures),
+            cameras,
+            torch.from_numpy(views.depth),
+            torch.from_numpy(views.normals),
+            row.name,
         )
         return mirrored(drawn) if generator.random() < 0.5 else drawn
 
@@ -168,14 +182,10 @@ def _source_camera(generator: np.random.Generator, resolution: int) -> Camera:
     azimuth = generator.uniform(-50, 50) if generator.random() < 0.65 else generator.uniform(-180, 180)
     elevation = generator.uniform(0, 30) if generator.random() < 0.7 else generator.uniform(-10, 45)
     field_of_view = 40.0 if generator.random() < 0.75 else generator.uniform(30, 50)
-    return orbit_camera(
-        azimuth, elevation, field_of_view_degrees=field_of_view, width=resolution, height=resolution
-    )
+    return orbit_camera(azimuth, elevation, field_of_view_degrees=field_of_view, width=resolution, height=resolution)
 
 
-def _target_cameras(
-    generator: np.random.Generator, source: Camera, count: int, resolution: int
-) -> list[Camera]:
+def _target_cameras(generator: np.random.Generator, source: Camera, count: int, resolution: int) -> list[Camera]:
     """Half on rings around the object as the main job asks for, half anywhere between -20 and 70 degrees."""
     start = np.degrees(np.arctan2(source.position[0], -source.position[1]))
     cameras = []

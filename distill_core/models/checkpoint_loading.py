@@ -69,7 +69,7 @@ def load_generator(path: Path | str, device: torch.device | str = "cpu") -> View
     try:
         with safe_open(path, framework="pt") as file:
             facts = _facts(path, file.metadata(), list(file.keys()))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise UserError(
             f"Damaged .safetensors: expected tensors that fill {path.name} exactly, got {str(error).strip()}; "

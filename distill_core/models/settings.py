@@ -11,7 +11,7 @@ class SolidNetworkSettings(BaseModel):
     resolution_px: int = Field(default=128, ge=16, description="side of the source picture")
     patch_px: int = Field(default=4, ge=2, description="side of the square of pixels that becomes one finest token")
     bins: int = Field(default=32, ge=2, description="occupancy bins along each ray")
-    widths: tuple[int, ...] = Field(default=(64, 128, 256), description="channels a level, finest first, multiples of 8")
+    widths: tuple[int, ...] = Field(default=(64, 128, 256), description="channels of the levels, finest first")
     blocks: int = Field(default=2, ge=1, description="residual blocks a level")
 
 
@@ -22,10 +22,10 @@ class ViewNetworkSettings(BaseModel):
 
     resolution_px: int = Field(default=128, ge=16, description="side of the views")
     patch_px: int = Field(default=4, ge=2, multiple_of=2, description="side of the square of a finest token")
-    widths: tuple[int, ...] = Field(default=(96, 160, 256), description="channels a level, finest first, multiples of 8")
+    widths: tuple[int, ...] = Field(default=(96, 160, 256), description="channels of the levels, finest first")
     blocks: int = Field(default=2, ge=1, description="residual blocks a level")
     embedding: int = Field(default=192, ge=8, description="length of the embedding of time and pose")
-    fine_channels: int = Field(default=28, ge=4, description="channels that the trunk hands to the thin path at half size")
+    fine_channels: int = Field(default=28, ge=4, description="channels that the trunk gives the thin path")
     sigma_data: float = Field(default=0.65, gt=0, description="standard deviation of premultiplied RGBA in -1..1")
 
 

@@ -117,7 +117,13 @@ class ViewGenerator:
         seeds = [seed * _VIEWS_PER_SEED + view for view in range(len(condition.target_cameras))]
         noise = seeded_noise(seeds, device=self.device)
         return sample(
-            self.view_network, condition, uniform_times(steps), consistency_step, noise, progress=progress, preview=preview
+            self.view_network,
+            condition,
+            uniform_times(steps),
+            consistency_step,
+            noise,
+            progress=progress,
+            preview=preview,
         )
 
 

@@ -39,7 +39,10 @@ class ViewNetwork(nn.Module):
         self.entry = nn.Conv2d((4 + _GUIDE_CHANNELS) * settings.patch_px**2 + 6, width, 1)
         features = 2 * _POSE_OCTAVES * 5 + 4
         self.embedding = nn.Sequential(
-            nn.Linear(features, settings.embedding), nn.SiLU(), nn.Linear(settings.embedding, settings.embedding), nn.SiLU()
+            nn.Linear(features, settings.embedding),
+            nn.SiLU(),
+            nn.Linear(settings.embedding, settings.embedding),
+            nn.SiLU(),
         )
         self.trunk = Trunk(
             width,

@@ -10,9 +10,7 @@ _RADIUS = 0.6
 
 def _sphere_depth(camera: Camera) -> np.ndarray:
     rows, columns = np.mgrid[0 : camera.height, 0 : camera.width] + 0.5
-    directions = np.stack(
-        [(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones_like(rows)], -1
-    )
+    directions = np.stack([(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones_like(rows)], -1)
     distance = np.linalg.norm(camera.position)
     # |z d - (0, 0, distance)|^2 = r^2 in camera axes, the sphere's centre on the optical axis.
     square = (directions**2).sum(-1)

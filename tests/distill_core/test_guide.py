@@ -58,9 +58,10 @@ def test_rendered_sphere_has_its_silhouette_and_depth(grad: bool):
 
 def test_kernels_equal_torch():
     generator = torch.Generator().manual_seed(1)
-    solid = Solid(torch.rand(2, 16, 24, 24, generator=generator), stack_cameras(
-        [orbit_camera(a, 10, width=24, height=24) for a in (0, 100)]
-    ))
+    solid = Solid(
+        torch.rand(2, 16, 24, 24, generator=generator),
+        stack_cameras([orbit_camera(a, 10, width=24, height=24) for a in (0, 100)]),
+    )
     targets = stack_cameras([orbit_camera(a, 30, width=40, height=30) for a in (10, 130, 250)])
     sets = torch.tensor([0, 1, 1])
     source = torch.rand(2, 4, 48, 48, generator=generator)
