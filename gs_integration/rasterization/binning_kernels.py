@@ -7,7 +7,17 @@ gradients are summed in one order whatever the threads; tiles list pairs in the 
 import numba
 import numpy as np
 
-from gs_integration.rasterization.blending_kernels import RADIUS_X, RADIUS_Y, TILE_HEIGHT, TILE_WIDTH, U, V
+from gs_integration.rasterization.blending_kernels import (
+    PLACES_AHEAD,
+    RADIUS_X,
+    RADIUS_Y,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    U,
+    V,
+)
+from gs_integration.rasterization.float_vectors import prefetch
+from gs_integration.rasterization.projection_kernels import INVISIBLE
 
 _OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True}
 
@@ -25,19 +35,21 @@ def _tile_rectangle(projected, index, width, height):
 
 
 @numba.njit(**_OPTIONS)
-def count_pairs(projected, ranked, width, height, pair_starts, tile_starts):
+def count_pairs(projected, keys, width, height, pair_starts, tile_starts):
     """Number pairs and count each tile's.
 
     Args:
         projected: [N, 12].
-        ranked: [visible] rows of `projected` that touch the picture, front to back.
+        keys: [N] from `project`.
         width: of the picture.
         height: of the picture.
         pair_starts: [N + 1] zeros; filled with the first pair of every splat.
         tile_starts: [tiles + 1] zeros; filled with the first place of every tile in the list of pairs.
     """
     across = (width + TILE_WIDTH - 1) // TILE_WIDTH
-    for index in ranked:
+    for index in range(len(keys)):
+        if keys[index] == INVISIBLE:
+            continue
         left, right, top, bottom = _tile_rectangle(projected, index, width, height)
         pair_starts[index + 1] = (right - left) * (bottom - top)
         for down in range(top, bottom):
@@ -65,7 +77,10 @@ def fill_tiles(projected, ranked, width, height, pair_starts, tile_starts, tile_
     """
     across = (width + TILE_WIDTH - 1) // TILE_WIDTH
     ends = tile_starts[:-1].copy()
-    for index in ranked:
+    last = len(ranked) - 1
+    for rank in range(len(ranked)):
+        prefetch(projected, ranked[min(rank + PLACES_AHEAD, last)])
+        index = ranked[rank]
         left, right, top, bottom = _tile_rectangle(projected, index, width, height)
         pair = pair_starts[index]
         for down in range(top, bottom):

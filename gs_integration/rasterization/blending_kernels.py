@@ -22,6 +22,7 @@ from gs_integration.rasterization.float_vectors import (
     lane_sum,
     load,
     minus_magnitude,
+    prefetch,
     splat,
     store,
     where_greater,
@@ -44,6 +45,9 @@ M0, MX, MY, MXX, MXY, MYY, G_RED, G_GREEN, G_BLUE, G_DEPTH = range(10)
 GRADIENT_COLUMNS = 10
 
 _LOG2_LOWEST = np.float32(math.log2(LOWEST_ALPHA))
+PLACES_AHEAD = 8
+"""Splats lie anywhere in memory: their rows are asked for so many places before their turn."""
+
 _PIECES_BETWEEN_LOOKS = 16
 """So many splats are blended before looking whether a tile's pixels are all closed."""
 
@@ -80,9 +84,11 @@ def blend(projected, tile_starts, tile_splats, width, height, colour, transmitta
         state = np.zeros((5, TILE_HEIGHT, _ROW), np.float32)
         state[0] = np.float32(-1)
         state[0, :rows, :columns] = np.float32(1)
+        last = tile_starts[tile + 1] - 1
         for place in range(tile_starts[tile], tile_starts[tile + 1]):
             if (place - tile_starts[tile]) % _PIECES_BETWEEN_LOOKS == 0 and not _any_open(state):
                 break
+            prefetch(projected, tile_splats[min(place + PLACES_AHEAD, last)])
             _blend_splat(projected, tile_splats[place], tile_x, tile_y, state)
         for row in range(rows):
             for column in range(columns):
@@ -94,14 +100,16 @@ def blend(projected, tile_starts, tile_splats, width, height, colour, transmitta
 
 @numba.njit(**_OPTIONS, forceinline=True)
 def _any_open(state):
-    highest = np.float32(-1)
+    zero = splat(np.float32(0))
+    highest = zero
     for row in range(TILE_HEIGHT):
-        for column in range(TILE_WIDTH):
-            highest = max(highest, state[0, row, column])
-    return highest > 0
+        for column in range(0, TILE_WIDTH, LANES):
+            transmittance = load(state, 0, row, column)
+            highest = where_greater(transmittance, highest, transmittance, highest)
+    return lane_sum(highest) > np.float32(0)
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**_OPTIONS, forceinline=True)
 def _blend_splat(projected, index, tile_x, tile_y, state):
     first_row, end_row = _row_range(projected, index, tile_y)
     first_column, end_column = _column_range(projected, index, tile_x)
@@ -110,7 +118,7 @@ def _blend_splat(projected, index, tile_x, tile_y, state):
     start_dy = np.float32(tile_y + first_row) + np.float32(0.5) - projected[index, V]
     red, green, blue = splat(projected[index, RED]), splat(projected[index, GREEN]), splat(projected[index, BLUE])
     depth = splat(projected[index, DEPTH])
-    zero, one = splat(np.float32(0)), splat(np.float32(1))
+    zero = splat(np.float32(0))
     lowest, highest = splat(_LOG2_LOWEST), splat(np.float32(HIGHEST_ALPHA))
     closing = splat(np.float32(LOWEST_TRANSMITTANCE))
     slope = lane_numbers() * splat(l1)
@@ -175,13 +183,16 @@ def blend_gradients(
                 state[5, row, column] = depth_gradient[tile_y + row, tile_x + column]
                 for channel in range(3):
                     state[2 + channel, row, column] = colour_gradient[channel, tile_y + row, tile_x + column]
+        last = tile_starts[tile + 1] - 1
         for place in range(tile_starts[tile], tile_starts[tile + 1]):
             if (place - tile_starts[tile]) % _PIECES_BETWEEN_LOOKS == 0 and not _any_open(state):
                 break
+            prefetch(projected, tile_splats[min(place + PLACES_AHEAD, last)])
+            prefetch(pair_gradients, tile_pairs[min(place + PLACES_AHEAD, last)])
             _splat_gradients(projected, tile_splats[place], tile_x, tile_y, state, pair_gradients, tile_pairs[place])
 
 
-@numba.njit(**_OPTIONS)
+@numba.njit(**_OPTIONS, forceinline=True)
 def _splat_gradients(projected, index, tile_x, tile_y, state, pair_gradients, pair):
     first_row, end_row = _row_range(projected, index, tile_y)
     first_column, end_column = _column_range(projected, index, tile_x)

@@ -123,12 +123,12 @@ def _prepare(arrays: list[FloatArray], views: Viewpoints, view: int, antialiased
     projected = np.zeros((num_splats, blending_kernels.PROJECTED_COLUMNS), np.float32)
     keys = np.zeros(num_splats, np.uint64)
     projection_kernels.project(*arrays, pose, position, lens, *size, antialiased, projected, keys)
-    ranked = (np.sort(keys[keys != np.iinfo(np.uint64).max]) & 0xFFFFFFFF).astype(np.int32)
+    ranked = (np.sort(keys[keys != projection_kernels.INVISIBLE]) & 0xFFFFFFFF).astype(np.int32)
     tiles_across = -(-views.width // blending_kernels.TILE_WIDTH)
     tiles_down = -(-views.height // blending_kernels.TILE_HEIGHT)
     pair_starts = np.zeros(num_splats + 1, np.int32)
     tile_starts = np.zeros(tiles_across * tiles_down + 1, np.int32)
-    binning_kernels.count_pairs(projected, ranked, *size, pair_starts, tile_starts)
+    binning_kernels.count_pairs(projected, keys, *size, pair_starts, tile_starts)
     tile_splats, tile_pairs = np.zeros((2, pair_starts[-1]), np.int32)
     binning_kernels.fill_tiles(projected, ranked, *size, pair_starts, tile_starts, tile_splats, tile_pairs)
     return _ViewPass(pose, position, lens, projected, pair_starts, tile_starts, tile_splats, tile_pairs)
@@ -165,9 +165,13 @@ def _add_gradients(
 
 @contextmanager
 def _torch_threads() -> Iterator[None]:
-    """Let numba use as many threads as torch: two pools that differ get in each other's way."""
+    """Let numba use as many threads as torch: they share one pool, and two sizes get in each other's way."""
+    wanted = torch.get_num_threads()
     before = numba.get_num_threads()
-    numba.set_num_threads(max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)))
+    if torch.get_num_threads() != wanted:
+        # Numba's first question for its threads started the pool, which sets OpenMP's number for torch too.
+        torch.set_num_threads(wanted)
+    numba.set_num_threads(max(1, min(wanted, numba.config.NUMBA_NUM_THREADS)))
     try:
         yield
     finally:

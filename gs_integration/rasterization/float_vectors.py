@@ -188,3 +188,23 @@ def lane_sum(typing_context, vector):
         return builder.extract_element(total, ir.Constant(_INT, 0))
 
     return types.float32(VECTOR), build
+
+
+@intrinsic
+def prefetch(typing_context, array, row):
+    """Ask for the row of a two-dimensional array, to be read soon; bounds unchecked, it never faults."""
+
+    def build(context, builder, signature, arguments):
+        zero = context.get_constant(types.intp, 0)
+        struct = context.make_array(signature.args[0])(context, builder, arguments[0])
+        pointer = cgutils.get_item_pointer(
+            context, builder, signature.args[0], struct, [arguments[1], zero], wraparound=False
+        )
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # To read, to be kept in all caches, data.
+        builder.call(function, [builder.bitcast(pointer, byte), *(ir.Constant(_INT, flag) for flag in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build

@@ -33,6 +33,9 @@ from gs_integration.rasterization.harmonics_kernels import harmonic_basis
 
 _OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True, "fastmath": {"contract"}}
 SPLATS_A_CHUNK = 256
+INVISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF)
+"""The key of a splat that does not touch the picture."""
+
 ADDED_VARIANCE = np.float32(ADDED_VARIANCE_PX2)
 _LOG2_E = np.float32(math.log2(math.e))
 _ROOT_HALF_LOG2_E = np.float32(math.sqrt(math.log2(math.e) / 2))
@@ -167,7 +170,7 @@ def project(
     for chunk in numba.prange((num_splats + SPLATS_A_CHUNK - 1) // SPLATS_A_CHUNK):
         basis = np.zeros(16, np.float32)
         for index in range(chunk * SPLATS_A_CHUNK, min(num_splats, (chunk + 1) * SPLATS_A_CHUNK)):
-            keys[index] = np.uint64(0xFFFFFFFFFFFFFFFF)
+            keys[index] = INVISIBLE
             visible = _project_shape(
                 means,
                 quaternions,
