@@ -54,6 +54,7 @@ def main(settings: Any, progress: Progress) -> None:
 
     name = next(name for name in benchmark_names() if isinstance(settings, _module(name).Settings))
     module = _module(name)
+    progress.stage(name, None)
     result = module.run(settings)
     say(module.table(result))
     figures = {

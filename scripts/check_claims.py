@@ -22,6 +22,7 @@ from distill_core.progress import Progress
 from scripts.atomic_files import write_text
 from scripts.claims import CLAIMS, Claim
 from scripts.command_line import run, say
+from scripts.interruption import interrupt_deferred
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -82,7 +83,7 @@ def measure(claim: Claim, settings: CheckClaimsSettings) -> dict[str, Any]:
     results.parent.mkdir(parents=True, exist_ok=True)
     words = [word.format(assets=settings.assets, out=results) for word in claim.command]
     began = time.monotonic()
-    table = _run_and_show(words)
+    table = _output_of(words)
     seconds = time.monotonic() - began
     figures = results / claim.figures
     if not figures.is_file():
@@ -133,19 +134,23 @@ def _shown_command(claim: Claim) -> str:
     )
 
 
-def _run_and_show(words: list[str]) -> str:
-    """Run a program of this checkout, show what it prints while it does, and return that."""
+def _output_of(words: list[str]) -> str:
+    """Run a program of this checkout and return what it prints to standard output."""
     lines = []
-    with subprocess.Popen([sys.executable, *words], cwd=_REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+    process = None
+    try:
+        with interrupt_deferred():
+            process = subprocess.Popen([sys.executable, *words], cwd=_REPOSITORY, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                lines.append(line)
-        except BaseException:
+        with process.stdout:
+            lines.extend(process.stdout)
+        status = process.wait()
+    finally:
+        if process is not None and process.poll() is None:
             process.terminate()
-            raise
-    if process.returncode != 0:
-        raise UserError(f"{words[0]} ended with status {process.returncode}; what it said stands above.")
+            process.wait()
+    if status != 0:
+        raise UserError(f"{words[0]} ended with status {status}; what it said stands above.")
     return "".join(lines)
 
 

@@ -10,6 +10,8 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 INTERRUPTED_STATUS = 130
@@ -19,7 +21,7 @@ PATIENCE_SECONDS = 2.5
 class Interruption:
     """Watch for Ctrl-C while the block runs: KeyboardInterrupt at once, the end of the process when that fails.
 
-    A second Ctrl-C ends the process immediately.
+    A second Ctrl-C ends the process immediately, and so does one after the block, with which the program ends.
     """
 
     def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -35,7 +37,7 @@ class Interruption:
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         # A shell that starts a job in the background makes it ignore Ctrl-C; here the signal is always meant.
-        self._previous_handler = signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGINT, self._interrupt)
         self._previous_descriptor = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._watch, name="ctrl-c", daemon=True).start()
         return self
@@ -47,7 +49,8 @@ class Interruption:
             # Threads and children of libraries may still hold the interpreter up: the watch stays.
             return
         signal.set_wakeup_fd(self._previous_descriptor)
-        signal.signal(signal.SIGINT, self._previous_handler)
+        # What is left is the interpreter's own end, where an interrupt in Python could only print a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         self._writer.close()
 
     def _interrupt(self, number: int, frame: object) -> None:
@@ -72,3 +75,21 @@ class Interruption:
             pass
         sys.stderr.flush()
         os._exit(INTERRUPTED_STATUS)
+
+
+@contextmanager
+def interrupt_deferred() -> Iterator[None]:
+    """Hold Ctrl-C back until the end of the block: a process that is just being started would be left behind."""
+    pressed = False
+
+    def remember(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+
+    previous_handler = signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous_handler)
+    if pressed:
+        raise KeyboardInterrupt

@@ -16,14 +16,16 @@ def environment(**changes: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "100", "NO_COLOR": "1", **changes}
 
 
-def start_program(arguments: list[str], *, cwd: Path = REPOSITORY) -> subprocess.Popen[str]:
+def start_program(
+    arguments: list[str], *, cwd: Path = REPOSITORY, errors_with_output: bool = False
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *arguments],
         cwd=cwd,
         env=environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT if errors_with_output else subprocess.PIPE,
         text=True,
     )
 
