@@ -111,6 +111,20 @@ def gradient_energy_ratio(predicted: Pictures, truth: Pictures, mask: Masks) -> 
     return _gradient_energy(predicted, inside) / _gradient_energy(truth, inside)
 
 
+def gradient_energy(pictures: Pictures, mask: Masks) -> Float[Tensor, "*batch"]:
+    """Sum of the squared differences of neighbours that both lie in the mask, over all channels.
+
+    Args:
+        pictures: pictures.
+        mask: which pixels count.
+    """
+    values = torch.as_tensor(pictures)
+    inside = torch.as_tensor(mask, device=values.device)[..., None, :, :]
+    across = (values[..., :, 1:] - values[..., :, :-1]).square() * (inside[..., :, 1:] & inside[..., :, :-1])
+    along = (values[..., 1:, :] - values[..., :-1, :]).square() * (inside[..., 1:, :] & inside[..., :-1, :])
+    return across.sum(dim=(-3, -2, -1)) + along.sum(dim=(-3, -2, -1))
+
+
 def high_frequency_correlation(predicted: Pictures, truth: Pictures) -> Float[Tensor, "*batch"]:
     """Sharpness in its right place: correlation with the truth above half the Nyquist frequency.
 
@@ -202,14 +216,6 @@ def _gaussian_means(planes: Float[Tensor, "batch channels height width"]) -> Ten
     weights = (weights / weights.sum()).expand(planes.shape[1], 1, 1, _SSIM_WINDOW_PX)
     across = functional.conv2d(planes, weights, groups=planes.shape[1])
     return functional.conv2d(across, weights.transpose(2, 3), groups=planes.shape[1])
-
-
-def _gradient_energy(pictures: Pictures, inside: Tensor) -> Tensor:
-    values = _tensor(pictures)
-    inside = inside.to(values.device)[..., None, :, :]
-    across = (values[..., :, 1:] - values[..., :, :-1]).square() * (inside[..., :, 1:] & inside[..., :, :-1])
-    along = (values[..., 1:, :] - values[..., :-1, :]).square() * (inside[..., 1:, :] & inside[..., :-1, :])
-    return across.sum(dim=(-3, -2, -1)) + along.sum(dim=(-3, -2, -1))
 
 
 @lru_cache(maxsize=4)

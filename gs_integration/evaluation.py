@@ -22,6 +22,8 @@ SOURCE_VIEW = 0
 TARGET_VIEWS = tuple(range(2, 16))
 ANGLE_BINS_DEGREES = {"<45": (0.0, 45.0), "45-90": (45.0, 90.0), ">90": (90.0, 180.1)}
 MEASURES = ("psnr", "psnr_inside", "ssim", "silhouette_iou", "gradient_energy_ratio", "high_frequency_correlation")
+_MEANS = ("psnr", "psnr_inside", "ssim", "silhouette_iou", "high_frequency_correlation")
+_GRADIENT, _TRUE_GRADIENT = "gradient_energy", "true_gradient_energy"
 _WHITE = 1.0
 
 FloatArray = npt.NDArray[np.float32]
@@ -81,10 +83,10 @@ def compare_views(predicted: FloatArray, truth: FloatArray) -> dict[str, list[fl
     """Measure predicted views [V, 4, R, R] (straight RGBA) against the true ones, over white.
 
     PSNR and SSIM over all pixels; `psnr_inside` where the true alpha exceeds a half; sharpness as the energy of the
-    gradient inside the true mask over the truth's, and as correlation with the truth above half the Nyquist frequency.
+    gradient inside the true mask beside the truth's, and as correlation with the truth above half the Nyquist frequency.
 
     Returns:
-        For each of `MEASURES` its values, one a view; NaN where the truth does not define one.
+        For each measure its values, one a view; NaN where the truth does not define one.
     """
     predicted_rgb = np.clip(composite(predicted, _WHITE), 0, 1)
     truth_rgb = composite(truth, _WHITE)
@@ -94,10 +96,11 @@ def compare_views(predicted: FloatArray, truth: FloatArray) -> dict[str, list[fl
         "psnr_inside": metrics.psnr(predicted_rgb, truth_rgb, mask=inside),
         "ssim": metrics.ssim(predicted_rgb, truth_rgb),
         "silhouette_iou": metrics.silhouette_iou(predicted[:, 3], truth[:, 3]),
-        "gradient_energy_ratio": metrics.gradient_energy_ratio(predicted_rgb, truth_rgb, mask=inside),
         "high_frequency_correlation": metrics.high_frequency_correlation(predicted_rgb, truth_rgb),
+        _GRADIENT: metrics.gradient_energy(predicted_rgb, inside),
+        _TRUE_GRADIENT: metrics.gradient_energy(truth_rgb, inside),
     }
-    return {measure: values[measure].double().tolist() for measure in MEASURES}
+    return {measure: figures.double().tolist() for measure, figures in values.items()}
 
 
 def angle_between_degrees(first: Camera, second: Camera) -> float:
@@ -113,8 +116,8 @@ class MethodSummary:
 
     Attributes:
         objects: how many.
-        figures: each measure, mean over views, then over objects.
-        by_angle: each measure by angle from view 0, mean over the views of a bin.
+        figures: each measure, mean over views, then over objects; for the energy of gradients the ratio of sums.
+        by_angle: the same by angle from view 0, mean over the views of a bin.
         views_by_angle: how many views each bin holds.
         seconds_per_object: mean.
     """
@@ -135,17 +138,30 @@ def summarise(scores: Sequence[ObjectScore]) -> MethodSummary:
     if not scores:
         raise ValueError("no scores to sum up")
     angles = np.concatenate([score.angles_degrees for score in scores])
-    values = {measure: np.concatenate([score.figures[measure] for score in scores]) for measure in MEASURES}
+    measured = {name: np.concatenate([score.figures[name] for score in scores]) for name in scores[0].figures}
     bins = {name: (angles >= low) & (angles < high) for name, (low, high) in ANGLE_BINS_DEGREES.items()}
     return MethodSummary(
         objects=len(scores),
-        figures={measure: _mean([_mean(score.figures[measure]) for score in scores]) for measure in MEASURES},
+        figures={
+            **{measure: _mean([_mean(score.figures[measure]) for score in scores]) for measure in _MEANS},
+            "gradient_energy_ratio": _sharpness(measured, np.full(len(angles), True)),
+        },
         by_angle={
-            name: {measure: _mean(values[measure][chosen]) for measure in MEASURES} for name, chosen in bins.items()
+            name: {
+                **{measure: _mean(measured[measure][chosen]) for measure in _MEANS},
+                "gradient_energy_ratio": _sharpness(measured, chosen),
+            }
+            for name, chosen in bins.items()
         },
         views_by_angle={name: int(chosen.sum()) for name, chosen in bins.items()},
         seconds_per_object=_mean([score.seconds for score in scores]),
     )
+
+
+def _sharpness(measured: Mapping[str, npt.NDArray[np.float64]], chosen: npt.NDArray[np.bool_]) -> float:
+    """Ratio of sums: a mean of ratios would be ruled by the views in which the truth is all but flat."""
+    truth = float(measured[_TRUE_GRADIENT][chosen].sum())
+    return float(measured[_GRADIENT][chosen].sum()) / truth if truth > 0 else float("nan")
 
 
 def _mean(values: Sequence[float] | npt.NDArray[np.float64]) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from distill_core.contact_sheet import contact_sheet
 from distill_core.images import composite, read_picture, write_png
 from distill_core.models.checkpoint_loading import find_checkpoint, load_generator
 from distill_core.progress import Progress
@@ -44,7 +45,6 @@ SPLAT_OBJECTS = 25
 _GRID_OBJECTS = 8
 _GRID_VIEWS = (1, 3, 5, 9)  # places among the target views: 45, 135, 225 degrees of the ring, and a random one
 _WHITE = 1.0
-_GAP = ((0, 0), (2, 2), (4, 4))
 
 
 def evaluate_generator(settings: EvaluationSettings, output_dir: Path, progress: Progress) -> dict[str, MethodSummary]:
@@ -126,25 +126,24 @@ def _identity(settings: EvaluationSettings) -> dict[str, object]:
 
 
 def _write_strips(folder: Path, method: str, truth: ValidationObject, predicted: np.ndarray) -> None:
-    """Keep the shown views of an object, as the method and as the truth have them, side by side."""
+    """Keep the shown views of an object side by side, as the method has them, and the input with the true ones."""
     shown = {
         method: predicted[list(_GRID_VIEWS)],
-        "truth": truth.pictures[[TARGET_VIEWS[view] for view in _GRID_VIEWS]],
+        "truth": truth.pictures[[SOURCE_VIEW, *(TARGET_VIEWS[view] for view in _GRID_VIEWS)]],
     }
-    shown["input"] = truth.pictures[[SOURCE_VIEW]]
     (folder / truth.name).mkdir(parents=True, exist_ok=True)
     for name, pictures in shown.items():
-        strip = np.concatenate(list(composite(pictures, _WHITE)), axis=2)
-        write_png(folder / truth.name / f"{name}.png", strip)
+        write_png(folder / truth.name / f"{name}.png", np.concatenate(list(composite(pictures, _WHITE)), axis=2))
 
 
 def _write_grid(output_dir: Path, objects: Sequence[str], methods: Sequence[str]) -> None:
-    """Lay the strips out: a row an object, first the input, then every method, the truth last."""
-    rows = []
+    """Lay the strips out: a row an object, a column a method, the input and the truth last."""
+    strips, labels = [], []
+    columns = [*methods, "truth"]
     for name in sorted(objects):
-        files = [output_dir / "grid" / name / f"{column}.png" for column in ("input", *methods, "truth")]
+        files = [output_dir / "grid" / name / f"{column}.png" for column in columns]
         if all(file.exists() for file in files):
-            strips = [read_picture(file).rgba[:3] for file in files]
-            rows.append(np.concatenate([np.pad(strip, _GAP, constant_values=_WHITE) for strip in strips], axis=2))
-    if rows:
-        write_png(output_dir / "grid.png", np.concatenate(rows, axis=1))
+            strips += [read_picture(file).rgba for file in files]
+            labels += [*methods, f"input, truth: {name}"]
+    if strips:
+        write_png(output_dir / "grid.png", contact_sheet(strips, len(columns), labels))

@@ -12,8 +12,6 @@ from distill_core.cameras import Camera
 from distill_core.contact_sheet import contact_sheet
 from distill_core.images import composite, resize_premultiplied, write_png
 from distill_core.transforms_files import transforms_text
-from gs_integration.formats.arrays import SplatArrays
-from gs_integration.formats.ply import write_ply
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.splats import Splats
 
@@ -57,37 +55,28 @@ def write_splats(file: Path, splats: Splats, axes: Literal["y-down", "z-up"]) ->
     Returns:
         The 4x4 matrix that takes the file's coordinates to the world.
     """
+    from gs_integration.formats.arrays import SplatArrays
+    from gs_integration.formats.ply import write_ply
+
     world_to_splats = WORLD_TO_Y_DOWN if axes == "y-down" else np.eye(4)
     arrays = SplatArrays(**{name: tensor.numpy() for name, tensor in splats.to("cpu").tensors().items()})
     write_ply(file, arrays.transform(world_to_splats), axes=axes)
     return np.linalg.inv(world_to_splats)
 
 
-def write_sheet(file: Path, pictures: Sequence[Float[np.ndarray, "3 height width"]]) -> None:
-    """Write pictures side by side, each at the preview's size; the input of the job comes first.
-
-    Args:
-        file: a PNG.
-        pictures: RGB.
-    """
-    opaque = [np.concatenate([picture, np.ones_like(picture[:1])]) for picture in pictures]
-    tiles = [resize_premultiplied(picture, _PREVIEW_PX, _PREVIEW_PX)[:3] for picture in opaque]
-    write_png(file, contact_sheet(tiles, columns=_PREVIEW_COLUMNS))
+def write_sheet(file: Path, labelled: Sequence[tuple[str, np.ndarray]]) -> None:
+    """Write RGB pictures [3, H, W] side by side, each at the preview's size with its label."""
+    opaque = [np.concatenate([picture, np.ones_like(picture[:1])]) for _, picture in labelled]
+    tiles = [resize_premultiplied(picture, _PREVIEW_PX, _PREVIEW_PX) for picture in opaque]
+    write_png(file, contact_sheet(tiles, _PREVIEW_COLUMNS, [label for label, _ in labelled]))
 
 
-def preview_order(
-    source: np.ndarray, source_render: np.ndarray, views: Sequence[np.ndarray], renders: Sequence[np.ndarray]
-) -> list[np.ndarray]:
-    """Order pictures for the sheet: input and its render on a row, then rows of views, each above its renders.
-
-    Args:
-        source: the input, RGB.
-        source_render: the splats from the input's camera.
-        views: the generated views.
-        renders: the splats from the views' cameras.
-    """
-    blank = np.ones_like(source)
-    ordered = [source, source_render, *[blank] * (_PREVIEW_COLUMNS - 2)]
+def side_by_side(
+    views: Sequence[tuple[str, np.ndarray]], renders: Sequence[tuple[str, np.ndarray]]
+) -> list[tuple[str, np.ndarray]]:
+    """Order labelled pictures for a sheet: rows of views, each above the row of its renders."""
+    blank = ("", np.ones_like(views[0][1]))
+    ordered: list[tuple[str, np.ndarray]] = []
     for first in range(0, len(views), _PREVIEW_COLUMNS):
         for row in (views[first : first + _PREVIEW_COLUMNS], renders[first : first + _PREVIEW_COLUMNS]):
             ordered += [*row, *[blank] * (_PREVIEW_COLUMNS - len(row))]

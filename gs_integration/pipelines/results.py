@@ -94,9 +94,14 @@ class GeneratedViews:
         with complete_folder(folder, VIEW_RESULTS) as temporary:
             run.progress.stage("files", None)
             self.write_pictures(temporary, {})
-            pictures = [self.source.rgba, *self.pictures]
-            result_files.write_sheet(temporary / "preview.png", [result_files.over_white(each) for each in pictures])
+            result_files.write_sheet(temporary / "preview.png", self.labelled())
             write_json(temporary / "report.json", run.report(self.settings, **self.findings()))
+
+    def labelled(self) -> list[tuple[str, np.ndarray]]:
+        """The input and the views over white, RGB, each with a few words of what it is."""
+        words = [f"view {place}" for place in range(len(self.pictures))]
+        pictures = [self.source.rgba, *self.pictures]
+        return [(word, result_files.over_white(each)) for word, each in zip(["input", *words], pictures, strict=True)]
 
     def write_pictures(self, folder: Path, metadata: dict[str, object]) -> None:
         """Write the pictures and their cameras into a folder that exists; metadata goes into transforms.json."""
@@ -154,14 +159,13 @@ class SplatsFromPicture:
             }
             write_json(temporary / "report.json", run.report(self.settings, **findings))
 
-    def _preview(self) -> list[np.ndarray]:
-        source = self.views.source
-        return result_files.preview_order(
-            result_files.over_white(source.rgba),
-            result_files.render_over_white(self.splats, [source.camera])[0],
-            list(result_files.over_white(self.views.pictures)),
-            list(result_files.render_over_white(self.splats, self.views.cameras)),
-        )
+    def _preview(self) -> list[tuple[str, np.ndarray]]:
+        views = self.views
+        renders = [
+            result_files.render_over_white(self.splats, [views.source.camera])[0],
+            *result_files.render_over_white(self.splats, views.cameras),
+        ]
+        return result_files.side_by_side(views.labelled(), [("splats", render) for render in renders])
 
 
 def _unrecorded_run() -> RunRecord:
