@@ -19,6 +19,7 @@ from gs_integration.regularisers import ShapeLimits, add_shape_gradients
 from gs_integration.settings import FitSettings
 from gs_integration.splat_adam import LearningRates, SplatAdam
 from gs_integration.splats import Splats
+from gs_integration.threads import numba_threads_as_torch
 from gs_integration.view_corrections import ViewCorrections, weights_by_angle
 from gs_integration.visual_hull import HullGrid, Pictures, common_volume
 
@@ -87,17 +88,19 @@ def fit_splats(
         ValueError: cameras and pictures that do not belong together.
         FloatingPointError: a value was not finite.
     """
-    fit = _Fit(cameras, pictures, initial, settings, source_view, hull, seed, rates or LearningRates(), backend)
-    began = time.perf_counter()
-    progress.stage("splats", settings.iterations)
-    losses, counts = [], [len(initial)]
-    for step in range(settings.iterations):
-        if step in fit.refinement_steps:
-            fit.refine(step)
-            counts.append(len(fit.adam.splats))
-        losses.append(fit.step(step))
-        progress.advance(1, fit.preview() if step % _PREVIEW_EVERY == 0 else None)
-    return FitResult(fit.finished(), time.perf_counter() - began, losses, counts, fit.corrections.gains)
+    with numba_threads_as_torch():
+        fit = _Fit(cameras, pictures, initial, settings, source_view, hull, seed, rates or LearningRates(), backend)
+        began = time.perf_counter()
+        progress.stage("splats", settings.iterations)
+        losses, counts = [], [len(initial)]
+        for step in range(settings.iterations):
+            if step in fit.refinement_steps:
+                fit.refine(step)
+                counts.append(len(fit.adam.splats))
+            losses.append(fit.step(step))
+            progress.advance(1, fit.preview() if step % _PREVIEW_EVERY == 0 else None)
+        seconds = time.perf_counter() - began
+    return FitResult(fit.finished(), seconds, losses, counts, fit.corrections.gains)
 
 
 class _Fit:
