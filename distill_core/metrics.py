@@ -107,8 +107,7 @@ def gradient_energy_ratio(predicted: Pictures, truth: Pictures, mask: Masks) -> 
     Returns:
         1 for the truth's own sharpness, less for blur, more for noise; NaN where the truth has no gradient at all.
     """
-    inside = _tensor(mask)
-    return _gradient_energy(predicted, inside) / _gradient_energy(truth, inside)
+    return gradient_energy(predicted, mask) / gradient_energy(truth, mask)
 
 
 def gradient_energy(pictures: Pictures, mask: Masks) -> Float[Tensor, "*batch"]:
@@ -118,8 +117,8 @@ def gradient_energy(pictures: Pictures, mask: Masks) -> Float[Tensor, "*batch"]:
         pictures: pictures.
         mask: which pixels count.
     """
-    values = torch.as_tensor(pictures)
-    inside = torch.as_tensor(mask, device=values.device)[..., None, :, :]
+    values = _tensor(pictures)
+    inside = _tensor(mask).to(values.device)[..., None, :, :]
     across = (values[..., :, 1:] - values[..., :, :-1]).square() * (inside[..., :, 1:] & inside[..., :, :-1])
     along = (values[..., 1:, :] - values[..., :-1, :]).square() * (inside[..., 1:, :] & inside[..., :-1, :])
     return across.sum(dim=(-3, -2, -1)) + along.sum(dim=(-3, -2, -1))
