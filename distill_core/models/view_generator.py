@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distill_core.diffusion.noise import seeded_noise
-from distill_core.diffusion.samplers import consistency_step, sample
+from distill_core.diffusion.samplers import SamplerStep, consistency_step, sample
 from distill_core.diffusion.time_grids import uniform_times
 from distill_core.guide import Guide, Solid, guide_from_solid
 from distill_core.models.condition import ViewCondition
@@ -101,8 +101,10 @@ class ViewGenerator:
         seed: int,
         progress: Progress | None = None,
         preview: Callable[[Tensor], np.ndarray] | None = None,
+        *,
+        step: SamplerStep = consistency_step,
     ) -> Float[Tensor, "batch 4 height width"]:
-        """Generate the views of a condition by multistep consistency sampling.
+        """Generate the views of a condition.
 
         Args:
             condition: From `build_condition`.
@@ -110,6 +112,7 @@ class ViewGenerator:
             seed: Of the noise; every view has noise of its own that does not depend on the others.
             progress: Told of each step.
             preview: Makes a picture of the clean prediction for the progress.
+            step: Of the sampler; a generator that was not distilled takes `ddim_step`.
 
         Returns:
             [B, 4, H, W] premultiplied RGBA in -1..1.
@@ -120,7 +123,7 @@ class ViewGenerator:
             self.view_network,
             condition,
             uniform_times(steps),
-            consistency_step,
+            step,
             noise,
             progress=progress,
             preview=preview,

@@ -98,7 +98,8 @@ def _methods(settings: EvaluationSettings) -> Mapping[str, _Method]:
         methods["guide"] = _Method(guide_predictor(generator))
     for steps in settings.steps:
         name = f"{steps} step{'s' if steps > 1 else ''}"
-        methods[name] = _Method(view_predictor(generator, GeneratorSettings(steps=steps, seed=settings.seed)))
+        sampling = GeneratorSettings(steps=steps, sampler=settings.sampler, seed=settings.seed)
+        methods[name] = _Method(view_predictor(generator, sampling))
     if settings.splats:
         job = ImageToSplatsSettings(views=ImageToViewsSettings(generator=GeneratorSettings(seed=settings.seed)))
         methods["splats"] = _Method(splat_predictor(generator, job), every_object=False)
@@ -120,6 +121,7 @@ def _identity(settings: EvaluationSettings) -> dict[str, object]:
             "resolution_px": 128,
             "background": "white",
         },
+        "sampler": settings.sampler,
         "seed": settings.seed,
         "device": settings.device,
     }

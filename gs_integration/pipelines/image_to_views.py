@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from distill_core.camera_rigs import cameras_from_angles
 from distill_core.cameras import Camera, orbit_camera, orbit_rig
+from distill_core.diffusion.samplers import consistency_step, ddim_step
 from distill_core.framing import frame_object
 from distill_core.guide import Solid
 from distill_core.images import Picture, premultiply, resize_premultiplied, unpremultiply
@@ -163,7 +164,8 @@ def generate_views(
     progress.stage("views", settings.steps)
     with torch.inference_mode():
         condition, solid = view_condition(generator, source, source_camera, target_cameras)
-        clean = generator.sample(condition, settings.steps, settings.seed, progress)
+        step = ddim_step if settings.sampler == "ddim" else consistency_step
+        clean = generator.sample(condition, settings.steps, settings.seed, progress, step=step)
     return straight_pictures(clean), solid
 
 

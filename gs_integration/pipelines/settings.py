@@ -20,7 +20,10 @@ class GeneratorSettings(BaseModel):
         default="small", description="name of a checkpoint that ships with the project, or a path to one"
     )
     steps: int = Field(default=1, ge=1, le=1000, description="steps of the sampler; a distilled generator needs one")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="the same seed on the same machine gives the same files")
+    sampler: Literal["consistency", "ddim"] = Field(
+        default="consistency", description="consistency for a distilled generator, ddim for its teacher in many steps"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed on the same machine gives the same files")
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="where to compute; auto takes CUDA if present"
     )
@@ -104,6 +107,9 @@ class EvaluationSettings(BaseModel):
         default=None, description="name of or path to a checkpoint; none measures baselines alone"
     )
     steps: tuple[int, ...] = Field(default=(1,), description="numbers of sampling steps, each measured on its own")
+    sampler: Literal["consistency", "ddim"] = Field(
+        default="consistency", description="consistency for a distilled generator, ddim for its teacher in many steps"
+    )
     baseline: tuple[Literal["copy", "guide"], ...] = Field(
         default=(),
         description="also measure: copy, the input picture itself; guide, the predicted solid with its pixels",
@@ -112,7 +118,7 @@ class EvaluationSettings(BaseModel):
     limit: int | None = Field(
         default=None, ge=1, description="measure this many objects (those first by SHA-256 of the name)"
     )
-    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of the sampler")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the sampler")
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="where to compute; auto takes CUDA if present"
     )
