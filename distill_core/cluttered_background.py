@@ -17,6 +17,8 @@ _CUT_SIDE_PX = 320
 _GEODESIC_SIDE_PX = 96
 _BORDER_COLOURS = 8
 _ITERATIONS = 6
+_PINHOLE_SHARE = 0.02
+_BAY_SHARE, _MARGIN_SHARE = 0.08, 0.04
 _LEAST_SHARE, _LARGEST_SHARE = 0.01, 0.9
 
 
@@ -40,16 +42,47 @@ def cut_object(
     if not ((labels & 1).any() and (~labels & 1).any()):
         return np.zeros((height, width), bool)
     eight_bit = np.rint(small_rgb * 255).astype(np.uint8)
-    cv2.setRNGSeed(0)  # its k-means draws from OpenCV's generator
-    cv2.grabCut(eight_bit, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), _ITERATIONS, cv2.GC_INIT_WITH_MASK)
-    mask = (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+    mask = _grab_cut(eight_bit, labels)
+    if _LEAST_SHARE < mask.mean() < _LARGEST_SHARE:
+        mask = _grab_cut(eight_bit, _second_guess(mask))
     if not _LEAST_SHARE < mask.mean() < _LARGEST_SHARE:
         return np.zeros((height, width), bool)
-    return _refined(mask, small_rgb, rgb)
+    return _refined(_without_pinholes(mask), small_rgb, rgb)
+
+
+def _grab_cut(eight_bit: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    cv2.setRNGSeed(0)  # its k-means draws from OpenCV's generator
+    cv2.grabCut(eight_bit, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), _ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
+
+
+def _without_pinholes(mask: np.ndarray) -> np.ndarray:
+    """The mask with its small holes filled: colours alone see them where the object looks like what is around it."""
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
+    small = statistics[:, cv2.CC_STAT_AREA] < _PINHOLE_SHARE * mask.sum()
+    return mask | small[labels]
+
+
+def _second_guess(mask: np.ndarray) -> np.ndarray:
+    """What the first cut found, and its bays: dark wheels below a bright car belong to it if their colours allow."""
+    side = max(mask.shape)
+
+    def disc(share: float) -> np.ndarray:
+        size = 2 * round(share * side) + 1
+        return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+
+    first = mask.astype(np.uint8)
+    padded = cv2.copyMakeBorder(first, *(side,) * 4, cv2.BORDER_CONSTANT, value=0)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc(_BAY_SHARE))[side:-side, side:-side]
+    labels = np.full(mask.shape, cv2.GC_BGD, np.uint8)
+    labels[cv2.dilate(closed, disc(_MARGIN_SHARE)) > 0] = cv2.GC_PR_BGD
+    labels[closed > 0] = cv2.GC_PR_FGD
+    labels[cv2.erode(first, disc(0.01)) > 0] = cv2.GC_FGD
+    return labels
 
 
 def object_prior(lab: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width"]:
-    """Return how much each pixel looks like the object, 0..1: unlike the border, hard to reach from it, near the middle."""
+    """Return how much each pixel looks like the object, 0..1: unlike the border, hard to reach from it, in the middle."""
     unlike = _rescaled(_distance_to_border_colours(lab))
     enclosed = _rescaled(_geodesic_distance(lab))
     rows, columns = np.indices(lab.shape[:2])

@@ -24,7 +24,8 @@ NOTHING_SEPARATED = "No object could be separated from the background; give a ma
 _LEAST_TRANSPARENT_SHARE = 0.01
 _WORKING_SIDE_PX = 1024
 _LEAST_OBJECT_SHARE, _LARGEST_OBJECT_SHARE = 0.002, 0.97
-_SMALLEST_PART_OF_LARGEST = 0.02
+# GrabCut leaves islands that are no part of the object; before a plain background what stands apart is meant.
+_SMALLEST_PART_OF_LARGEST = {"border": 0.02, "grabcut": 0.2}
 _BAR_DARKEST, _BAR_SPREAD = 0.1, 0.03
 
 
@@ -90,7 +91,8 @@ def _matte(picture: Picture, method: str | None) -> MatteResult:
     lab = lab_of(small)
     background = fit_background(lab)
     used = method or ("border" if background.is_plain else "grabcut")
-    mask = _main_parts(object_before(background, lab) if used == "border" else cut_object(small, lab))
+    mask = object_before(background, lab) if used == "border" else cut_object(small, lab)
+    mask = _main_parts(mask, _SMALLEST_PART_OF_LARGEST[used])
     if not _LEAST_OBJECT_SHARE < mask.mean() < _LARGEST_OBJECT_SHARE:
         return MatteResult(picture.rgba, "none", NOTHING_SEPARATED)
     matte = soft_matte(small, mask)
@@ -108,12 +110,12 @@ def _enlarged(matte: np.ndarray, picture: np.ndarray) -> np.ndarray:
     return np.concatenate([colour, large[3:]])
 
 
-def _main_parts(mask: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+def _main_parts(mask: Bool[np.ndarray, "height width"], smallest_share: float) -> Bool[np.ndarray, "height width"]:
     """The mask without parts that are small beside the largest."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     areas = statistics[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0
-    return mask & (areas >= _SMALLEST_PART_OF_LARGEST * areas.max())[labels] & (areas[labels] > 0)
+    return mask & (areas >= smallest_share * areas.max())[labels] & (areas[labels] > 0)
 
 
 def _without_bars(rgba: Float[np.ndarray, "4 height width"]) -> tuple[int, int, int, int]:

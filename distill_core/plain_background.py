@@ -20,8 +20,10 @@ _LEAST_DISTANCE, _LARGEST_DISTANCE = 3.5, 10.0
 _RINGING_PX, _RINGING_SHARE, _PALE_PART_PX = 17, 0.2, 5
 # Light and shadow on the background: chroma beside the background's, growing with the change of lightness (light that
 # the object throws back is tinted); the range of lightness; the largest step from one pixel to the next.
-_SHADE_CHROMA, _SHADE_TINT, _SHADE_DARKEST, _SHADE_BRIGHTEST, _SHADE_STEP = 4.5, 0.3, -45.0, 20.0, 2.5
-_GAP_SHARE = 0.004
+_SHADE_CHROMA, _SHADE_TINT, _SHADE_DARKEST, _SHADE_BRIGHTEST, _SHADE_STEP = 4.5, 0.3, -45.0, 20.0, 1.2
+_GAP_SHARE, _SHADE_GAP_SHARE = 0.004, 0.015
+_HOLE_DISTANCE = 2.5
+_PAINTED_NOISE, _WHITE_LIGHTNESS = 0.3, 97.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,21 @@ class PlainBackground:
     def is_plain(self) -> bool:
         """Whether an object can be told from this background by its colour."""
         return self.share >= _PLAIN_SHARE
+
+    @property
+    def is_painted(self) -> bool:
+        """Whether it is one exact colour other than white: nothing throws a shadow on it."""
+        first = self.colours[0]
+        return len(self.colours) == 1 and self.noise < _PAINTED_NOISE and float(first[..., 0].max()) < _WHITE_LIGHTNESS
+
+    def nearest_colour(self, lab: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 3"]:
+        """Return at every pixel that of its colours which is nearer to the picture's.
+
+        Args:
+            lab: the picture.
+        """
+        distances = np.stack([np.linalg.norm(lab - colour, axis=2) for colour in self.colours])
+        return np.take_along_axis(np.stack(self.colours), distances.argmin(axis=0)[None, ..., None], axis=0)[0]
 
 
 def lab_of(rgb: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 3"]:
@@ -86,16 +103,14 @@ def object_before(
     """
     threshold = float(np.clip(4 * background.noise, _LEAST_DISTANCE, _LARGEST_DISTANCE))
     differences = [lab - colour for colour in background.colours]
-    distance = np.minimum.reduce([np.linalg.norm(difference, axis=2) for difference in differences])
     same = ~np.logical_and.reduce([_differs(difference, threshold) for difference in differences])
-    shaded = _shaded(lab, differences[0])  # a second colour varies too much to allow for light and shadow besides
-    gap_px = 2 * round(_GAP_SHARE * min(lab.shape[:2]) / 2) + 1
-    gap = np.ones((gap_px, gap_px), np.uint8)
-    # Narrow leaks into the object are closed: only what is wider than a gap carries the background on.
-    passable = cv2.morphologyEx((same | shaded).astype(np.uint8), cv2.MORPH_OPEN, gap)
+    # A second colour varies too much to allow for light and shadow besides; one exact grey was laid in by a program.
+    shaded = same if background.is_painted else _shaded(lab, differences[0], background.noise)
+    # Narrow leaks into the object are closed; shade, which proves less, needs a wider way.
+    passable = _opened(same, _GAP_SHARE) | _opened(same | shaded, _SHADE_GAP_SHARE)
     outside = _reached_from_border(passable)
-    outside |= cv2.dilate(outside.astype(np.uint8), gap).astype(bool) & (same | shaded)
-    return ~(outside | _holes(distance, same & ~outside, threshold))
+    outside |= _dilated(outside, 3) & same
+    return ~(outside | _holes(lab - background.nearest_colour(lab), same & ~outside, threshold))
 
 
 def _fitted_colour(lab: np.ndarray, where: np.ndarray) -> np.ndarray:
@@ -143,37 +158,50 @@ def _differs(difference: np.ndarray, threshold: float) -> np.ndarray:
     return (distance > threshold) & ((weak == 0) | wide.astype(bool))
 
 
-def _shaded(lab: np.ndarray, difference: np.ndarray) -> np.ndarray:
+def _shaded(lab: np.ndarray, difference: np.ndarray, noise: float) -> np.ndarray:
     """Where the background is only darker or brighter, by soft steps."""
     lightness = difference[..., 0]
     chroma = np.linalg.norm(difference[..., 1:], axis=2)
     smooth = cv2.GaussianBlur(lab[..., 0], (0, 0), 1.0)
     step = np.hypot(cv2.Sobel(smooth, -1, 1, 0, scale=0.125), cv2.Sobel(smooth, -1, 0, 1, scale=0.125))
     in_range = (lightness > _SHADE_DARKEST) & (lightness < _SHADE_BRIGHTEST)
-    return in_range & (chroma < _SHADE_CHROMA + _SHADE_TINT * np.abs(lightness)) & (step < _SHADE_STEP)
+    return in_range & (chroma < _SHADE_CHROMA + _SHADE_TINT * np.abs(lightness)) & (step < _SHADE_STEP * max(1, noise))
+
+
+def _opened(mask: np.ndarray, share: float) -> np.ndarray:
+    """The mask without what is narrower than a share of the picture's smaller side."""
+    size = 2 * max(1, round(share * min(mask.shape) / 2)) + 1
+    return cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((size, size), np.uint8)).astype(bool)
+
+
+def _dilated(mask: np.ndarray, size: int) -> np.ndarray:
+    return cv2.dilate(mask.astype(np.uint8), np.ones((size, size), np.uint8)).astype(bool)
 
 
 def _reached_from_border(passable: np.ndarray) -> np.ndarray:
-    _, labels = cv2.connectedComponents(passable, connectivity=4)
+    _, labels = cv2.connectedComponents(passable.astype(np.uint8), connectivity=4)
     reached = np.zeros(labels.max() + 1, bool)
     reached[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
     reached[0] = False
     return reached[labels]
 
 
-def _holes(distance: np.ndarray, enclosed: np.ndarray, threshold: float) -> np.ndarray:
+def _holes(difference: np.ndarray, enclosed: np.ndarray, threshold: float) -> np.ndarray:
     """Enclosed places of the background's very colour with sharp rims."""
     number, labels, statistics, _ = cv2.connectedComponentsWithStats(enclosed.astype(np.uint8), connectivity=4)
-    smallest_px = max(12, 2e-4 * distance.size)
+    distance = np.linalg.norm(difference, axis=2)
+    smallest_px = max(12, 1e-4 * distance.size)
+    # What is beside the rim decides, be it only a bar of a pixel or two.
+    beside = cv2.dilate(distance, np.ones((5, 5), np.uint8))
     holes = np.zeros(distance.shape, bool)
     for label in range(1, number):
         if statistics[label, cv2.CC_STAT_AREA] < smallest_px:
             continue
         x, y, w, h = statistics[label, :4]
-        window = np.s_[max(y - 4, 0) : y + h + 4, max(x - 4, 0) : x + w + 4]
-        region = (labels[window] == label).astype(np.uint8)
-        rim = cv2.dilate(region, np.ones((7, 7), np.uint8)) - cv2.dilate(region, np.ones((3, 3), np.uint8))
-        rim_distance = distance[window][rim.astype(bool)]
-        if rim_distance.size and np.percentile(rim_distance, 25) > 3 * threshold:
-            holes[window] |= region.astype(bool)
+        window = np.s_[max(y - 2, 0) : y + h + 2, max(x - 2, 0) : x + w + 2]
+        region = labels[window] == label
+        rim = _dilated(region, 3) & ~region
+        is_sharp = rim.any() and np.percentile(beside[window][rim], 25) > 3 * threshold
+        if is_sharp and np.linalg.norm(difference[window][region].mean(axis=0)) < _HOLE_DISTANCE:
+            holes[window] |= region
     return holes
