@@ -1,10 +1,11 @@
 """How a long job says where it is, and how it hears that it should stop."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 
+@runtime_checkable  # for the checks of annotations in tests
 class Progress(Protocol):
     """What a pipeline calls while it works."""
 
