@@ -5,7 +5,7 @@ The probability-flow equation is d(x / a) / dk = n under every schedule.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from distill_core.diffusion.schedules import Schedule, noise_in, noise_ratio, pe
 from distill_core.progress import Progress
 
 
+@runtime_checkable  # the shape checks of the tests ask
 class SamplerStep(Protocol):
     """From one time to an earlier one."""
 

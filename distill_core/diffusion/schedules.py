@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
@@ -110,11 +110,11 @@ class Flow:
         return 1 - 1 / (1 + noise_ratio)
 
 
-def per_sample(values: Float[Tensor, " batch"], like: Tensor) -> Tensor:
+def per_sample(values: Shaped[Tensor, " batch"], like: Tensor) -> Tensor:
     """Shape one value a sample so that it multiplies a batch.
 
     Args:
-        values: [B].
+        values: [B] numbers or truth values.
         like: [B, ...] what it shall multiply.
 
     Returns:

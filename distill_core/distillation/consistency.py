@@ -6,7 +6,7 @@ pure noise in few links, narrow ones remove the error of the wide steps (Song et
 """
 
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import Protocol, assert_never, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ _HUBER_SOFTNESS = 0.00054
 """Of the pseudo-Huber distance, in units of a sample's root-mean-square error (Song and Dhariwal, 2024)."""
 
 
+@runtime_checkable  # the shape checks of the tests ask
 class Pairs(Protocol):
     """How the neighbour of a noisy sample is found."""
 

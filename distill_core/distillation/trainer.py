@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class TrainingDiverged(UserError):
     """A loss or gradient is not finite."""
 
 
+@runtime_checkable  # the shape checks of the tests ask
 class Objective(Protocol[Student, Batch]):
     """What is minimised."""
 

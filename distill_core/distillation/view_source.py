@@ -1,7 +1,7 @@
 """What training data is to the trainer: sets of posed pictures, and batches made of them."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,7 @@ class ViewSet:
     name: str
 
 
+@runtime_checkable  # the shape checks of the tests ask
 class ViewSource(Protocol):
     """An endless stream of view sets."""
 
@@ -63,6 +64,7 @@ class ViewBatch:
 Batch = TypeVar("Batch", covariant=True)
 
 
+@runtime_checkable  # the shape checks of the tests ask
 class BatchSource(Protocol[Batch]):
     """Batches of a training, in two halves: one beside the training step, one on its device."""
 
