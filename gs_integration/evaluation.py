@@ -83,7 +83,7 @@ def compare_views(predicted: FloatArray, truth: FloatArray) -> dict[str, list[fl
     """Measure predicted views [V, 4, R, R] (straight RGBA) against the true ones, over white.
 
     PSNR and SSIM over all pixels; `psnr_inside` where the true alpha exceeds a half; sharpness as the energy of the
-    gradient inside the true mask beside the truth's, and as correlation with the truth above half the Nyquist frequency.
+    gradient inside the true mask beside the truth's, and as correlation above half the Nyquist frequency.
 
     Returns:
         For each measure its values, one a view; NaN where the truth does not define one.
@@ -193,14 +193,15 @@ class ScoreLog:
         if lines and lines[0] == header:
             for line in lines[1:]:
                 self._remember(line)
-        else:
-            path.write_text(header + "\n")
+        # Written anew: the last line of a run that was stopped may lack its end.
+        kept = [json.dumps(asdict(score)) for score in self.scores.values()]
+        path.write_text("\n".join([header, *kept]) + "\n")
 
     def _remember(self, line: str) -> None:
         try:
             score = ObjectScore(**json.loads(line))
         except (json.JSONDecodeError, TypeError):
-            return  # the last line of a run that was stopped while writing it
+            return
         self.scores[score.method, score.object_name] = score
 
     def add(self, score: ObjectScore) -> None:

@@ -24,9 +24,14 @@ def test_a_result_appears_whole(tmp_path: Path):
 def test_a_result_that_fails_leaves_what_was_there(tmp_path: Path, error: BaseException):
     (tmp_path / "out" / "views").mkdir(parents=True)
     (tmp_path / "out" / "a.txt").write_text("old")
-    with pytest.raises(type(error)), complete_folder(tmp_path / "out", RESULTS) as temporary:
-        (temporary / "a.txt").write_text("new")
-        raise error
+
+    def fail_while_writing() -> None:
+        with complete_folder(tmp_path / "out", RESULTS) as temporary:
+            (temporary / "a.txt").write_text("new")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail_while_writing()
     assert entries(tmp_path) == ["out"]
     assert entries(tmp_path / "out") == ["a.txt", "views"]
     assert (tmp_path / "out" / "a.txt").read_text() == "old"
