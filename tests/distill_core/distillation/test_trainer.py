@@ -218,7 +218,7 @@ def test_average_follows_the_student(tmp_path):
         students.append(student[0].weight.detach().clone())
         return tiny_training.objective(student, batch, step, generator)
 
-    average = trained(tmp_path, objective=watched, num_steps=6).average[0].weight
+    average = trained(tmp_path, objective=watched, num_steps=6).average.get_parameter("0.weight")
     students.append(read_state(tmp_path / STATE_FILE).tensors["student/0.weight"])
     expected = students[0]
     for t, weight in enumerate(students[1:]):
