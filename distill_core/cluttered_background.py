@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
 
+from distill_core.mask_parts import connected_parts
 from distill_core.plain_background import border_ring
 
 _CUT_SIDE_PX = 320
@@ -52,15 +53,16 @@ def cut_object(
 
 def _grab_cut(eight_bit: np.ndarray, labels: np.ndarray) -> np.ndarray:
     cv2.setRNGSeed(0)  # its k-means draws from OpenCV's generator
-    cv2.grabCut(eight_bit, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), _ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(
+        eight_bit, labels, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), _ITERATIONS, cv2.GC_INIT_WITH_MASK
+    )
     return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
 
 
 def _without_pinholes(mask: np.ndarray) -> np.ndarray:
     """The mask with its small holes filled: colours alone see them where the object looks like what is around it."""
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats((~mask).astype(np.uint8), connectivity=4)
-    small = statistics[:, cv2.CC_STAT_AREA] < _PINHOLE_SHARE * mask.sum()
-    return mask | small[labels]
+    parts = connected_parts(~mask, connectivity=4)
+    return mask | (parts.areas < _PINHOLE_SHARE * mask.sum())[parts.labels]
 
 
 def _second_guess(mask: np.ndarray) -> np.ndarray:
@@ -72,7 +74,7 @@ def _second_guess(mask: np.ndarray) -> np.ndarray:
         return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
 
     first = mask.astype(np.uint8)
-    padded = cv2.copyMakeBorder(first, *(side,) * 4, cv2.BORDER_CONSTANT, value=0)
+    padded = np.pad(first, side)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc(_BAY_SHARE))[side:-side, side:-side]
     labels = np.full(mask.shape, cv2.GC_BGD, np.uint8)
     labels[cv2.dilate(closed, disc(_MARGIN_SHARE)) > 0] = cv2.GC_PR_BGD
@@ -82,7 +84,7 @@ def _second_guess(mask: np.ndarray) -> np.ndarray:
 
 
 def object_prior(lab: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width"]:
-    """Return how much each pixel looks like the object, 0..1: unlike the border, hard to reach from it, in the middle."""
+    """Return how much each pixel looks like the object, 0..1: unlike the border, hard to reach from it, central."""
     unlike = _rescaled(_distance_to_border_colours(lab))
     enclosed = _rescaled(_geodesic_distance(lab))
     rows, columns = np.indices(lab.shape[:2])

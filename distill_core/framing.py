@@ -7,13 +7,13 @@ reaches farther than half the picture's side from its middle, and mostly fills s
 import logging
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
 from distill_core.images import resize_premultiplied
+from distill_core.mask_parts import main_parts
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def frame_object(
         UserError: nothing is visible, or the object is too small.
     """
     height, width = rgba.shape[1:]
-    object_mask = _main_parts(rgba[3])
+    object_mask = _visible_object(rgba[3])
     rows, columns = np.flatnonzero(object_mask.any(axis=1)), np.flatnonzero(object_mask.any(axis=0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     larger_side = max(right - left, bottom - top)
@@ -92,20 +92,18 @@ def frame_object(
     window = _window(rgba, window_left, window_top, side)
     cut_off_at = _edges_reached(object_mask)
     if cut_off_at:
-        logger.warning("The object touches the picture's edge (%s): what lies beyond is unknown.", ", ".join(cut_off_at))
+        logger.warning(
+            "The object touches the picture's edge (%s): what lies beyond is unknown.", ", ".join(cut_off_at)
+        )
     framed = resize_premultiplied(window, resolution, resolution)
     return FramedPicture(framed, window_left, window_top, side, width, height, cut_off_at)
 
 
-def _main_parts(alpha: Float[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+def _visible_object(alpha: Float[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
     """Where the object is more than half visible, without specks."""
     if not alpha.max() > 0:
         raise UserError("Expected a picture of an object, got one that is fully transparent; give one with an object.")
-    visible = alpha >= 0.5 * alpha.max()
-    _, labels, statistics, _ = cv2.connectedComponentsWithStats(visible.astype(np.uint8), connectivity=8)
-    areas = statistics[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0  # label 0 is the background
-    return (areas >= _SMALLEST_PART_OF_LARGEST * areas.max())[labels] & visible
+    return main_parts(alpha >= 0.5 * alpha.max(), _SMALLEST_PART_OF_LARGEST)
 
 
 def _farthest_px(object_mask: Bool[np.ndarray, "height width"], centre_x: float, centre_y: float) -> float:

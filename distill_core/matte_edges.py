@@ -34,6 +34,22 @@ def soft_matte(
     return _matte_once(rgb, first[3] > 0.5)
 
 
+def with_own_colours(
+    rgb: Float[np.ndarray, "height width 3"], coverage: Float[np.ndarray, "height width"]
+) -> Float[np.ndarray, "4 height width"]:
+    """Take the old background's colour out of a picture whose coverage is known.
+
+    Args:
+        rgb: the picture, 0..1.
+        coverage: the object's share of each pixel.
+
+    Returns:
+        Straight RGBA.
+    """
+    own, background = nearest_colour(rgb, coverage > 0.95), nearest_colour(rgb, coverage < 0.05)
+    return _unmixed(rgb, coverage, own, background, coverage < 0.95)
+
+
 def _matte_once(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     inside, outside = _distance(mask), _distance(~mask)
     band = (inside <= _BAND_PX) & (outside <= _BAND_PX)
@@ -46,9 +62,17 @@ def _matte_once(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     by_shape = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.7)
     trust = contrast / (contrast + _CONTRAST**2)
     alpha = np.where(band, np.clip(trust * by_colour + (1 - trust) * by_shape, 0, 1), mask).astype(np.float32)
-    unmixed = np.clip((rgb - (1 - alpha[..., None]) * background) / np.maximum(alpha[..., None], 0.5), 0, 1)
-    colour = np.where(band[..., None], alpha[..., None] * unmixed + (1 - alpha[..., None]) * own, rgb)
-    return np.concatenate([colour, alpha[..., None]], axis=2).transpose(2, 0, 1).astype(np.float32)
+    return _unmixed(rgb, alpha, own, background, band)
+
+
+def _unmixed(
+    rgb: np.ndarray, alpha: np.ndarray, own: np.ndarray, background: np.ndarray, where: np.ndarray
+) -> np.ndarray:
+    """Straight RGBA: the picture less the background's share, towards the object's own colour where little is left."""
+    share = alpha[..., None]
+    unmixed = np.clip((rgb - (1 - share) * background) / np.maximum(share, 0.5), 0, 1)
+    colour = np.where(where[..., None], share * unmixed + (1 - share) * own, rgb)
+    return np.concatenate([colour, share], axis=2).transpose(2, 0, 1).astype(np.float32)
 
 
 def _core(inside: np.ndarray, contrast: np.ndarray) -> np.ndarray:
@@ -81,6 +105,7 @@ def nearest_colour(
         (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     # Label of each known pixel -> its position.
+    labels = np.asarray(labels, np.int64)
     positions = np.zeros(labels.max() + 1, np.int64)
     positions[labels[known]] = np.flatnonzero(known)
     return smoothed.reshape(-1, 3)[positions[labels]]

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
+from distill_core.mask_parts import connected_parts
+
 # The numbers of this module were chosen on photographs, catalogue pictures and rendered pictures, by eye.
 _RING_SHARE = 0.02
 _INLIER_DISTANCE = 6.0
@@ -179,8 +181,8 @@ def _dilated(mask: np.ndarray, size: int) -> np.ndarray:
 
 
 def _reached_from_border(passable: np.ndarray) -> np.ndarray:
-    _, labels = cv2.connectedComponents(passable.astype(np.uint8), connectivity=4)
-    reached = np.zeros(labels.max() + 1, bool)
+    parts = connected_parts(passable, connectivity=4)
+    labels, reached = parts.labels, np.zeros(len(parts.areas), bool)
     reached[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
     reached[0] = False
     return reached[labels]
@@ -188,18 +190,16 @@ def _reached_from_border(passable: np.ndarray) -> np.ndarray:
 
 def _holes(difference: np.ndarray, enclosed: np.ndarray, threshold: float) -> np.ndarray:
     """Enclosed places of the background's very colour with sharp rims."""
-    number, labels, statistics, _ = cv2.connectedComponentsWithStats(enclosed.astype(np.uint8), connectivity=4)
+    parts = connected_parts(enclosed, connectivity=4)
     distance = np.linalg.norm(difference, axis=2)
     smallest_px = max(12, 1e-4 * distance.size)
     # What is beside the rim decides, be it only a bar of a pixel or two.
     beside = cv2.dilate(distance, np.ones((5, 5), np.uint8))
     holes = np.zeros(distance.shape, bool)
-    for label in range(1, number):
-        if statistics[label, cv2.CC_STAT_AREA] < smallest_px:
-            continue
-        x, y, w, h = statistics[label, :4]
-        window = np.s_[max(y - 2, 0) : y + h + 2, max(x - 2, 0) : x + w + 2]
-        region = labels[window] == label
+    for label in np.flatnonzero(parts.areas >= smallest_px):
+        left, top, width, height = parts.boxes[label]
+        window = np.s_[max(top - 2, 0) : top + height + 2, max(left - 2, 0) : left + width + 2]
+        region = parts.labels[window] == label
         rim = _dilated(region, 3) & ~region
         is_sharp = rim.any() and np.percentile(beside[window][rim], 25) > 3 * threshold
         if is_sharp and np.linalg.norm(difference[window][region].mean(axis=0)) < _HOLE_DISTANCE:
