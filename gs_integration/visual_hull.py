@@ -299,7 +299,8 @@ def _carve(
         inside = (x >= 0) & (x < camera.width) & (y >= 0) & (y < camera.height) & (depth > 0)
         column = np.clip(x, 0, camera.width - 1).astype(np.int32)
         row = np.clip(y, 0, camera.height - 1).astype(np.int32)
-        reach_px = np.float32(0.5 * voxel_size * camera.fx) / np.maximum(depth, np.float32(1e-6))
+        # Half a voxel, and half a pixel for what the silhouette and this look-up are rounded by.
+        reach_px = np.float32(0.5 * voxel_size * camera.fx) / np.maximum(depth, np.float32(1e-6)) + np.float32(0.5)
         missed = inside & (outside[row, column] > reach_px)
         misses[alive] += missed
         views[alive] += inside

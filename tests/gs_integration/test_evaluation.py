@@ -18,7 +18,7 @@ from gs_integration.evaluation import (
     summarise,
     table,
 )
-from gs_integration.validation_views import open_validation_set, read_validation_object
+from gs_integration.validation_views import ValidationObject, open_validation_set, read_validation_object
 
 
 def a_score(method: str = "copy", name: str = "cup", psnr: tuple[float, ...] = (10.0, 20.0)) -> ObjectScore:
@@ -74,9 +74,9 @@ def test_angles_are_those_of_the_orbit(azimuth: float, angle: float):
     assert angle_between_degrees(orbit_camera(0, 0), orbit_camera(azimuth, 0)) == pytest.approx(angle, abs=1e-5)
 
 
-def test_views_of_another_shape_or_not_finite_are_refused(shared_assets: Path):
-    with open_validation_set(shared_assets / "val_views", limit=1) as folders:
-        truth = read_validation_object(folders[0])
+def test_views_of_another_shape_or_not_finite_are_refused():
+    cameras = [orbit_camera(20 * view, 15) for view in range(16)]
+    truth = ValidationObject("cup", cameras, np.zeros((16, 4, 128, 128), np.float32))
     with pytest.raises(ValueError, match="expected finite views"):
         score_object("broken", truth, lambda *_: np.full((14, 4, 128, 128), np.nan, np.float32))
     with pytest.raises(ValueError, match="expected finite views"):
