@@ -105,7 +105,7 @@ def read_picture(
         UserError: the file is missing, no picture, damaged, too large, too small or fully transparent.
     """
     path = Path(path)
-    image, format_name, content = _open_header(path)
+    image, format_name, content = _open_header(path, max_pixels)
     width, height = image.size
     if width * height > max_pixels:
         raise UserError(
@@ -139,7 +139,7 @@ def read_picture(
     return Picture(rgba, has_alpha=bool((rgba[3] < 1).any()), path=path)
 
 
-def _open_header(path: Path) -> tuple[ImageFile.ImageFile, str, bytes]:
+def _open_header(path: Path, max_pixels: int) -> tuple[ImageFile.ImageFile, str, bytes]:
     """Open a picture without decoding it: the image, its format's name (for messages) and the bytes of the file."""
     try:
         if path.is_dir():
@@ -166,6 +166,10 @@ def _open_header(path: Path) -> tuple[ImageFile.ImageFile, str, bytes]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _FORMATS[format_name](io.BytesIO(content)), format_name, content
+    except Image.DecompressionBombError as error:  # some decoders take memory for the whole canvas when they open it
+        raise UserError(
+            f"{path}: expected a picture of at most {max_pixels:,} pixels, got far more ({error}); make it smaller."
+        ) from error
     except _DECODING_ERRORS as error:
         raise UserError(
             f"{path}: expected a {format_name} picture, got a damaged or incomplete header ({error}); "
