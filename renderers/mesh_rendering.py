@@ -179,7 +179,7 @@ def render_depth(mesh: RenderableMesh, cameras: Sequence[Camera]) -> np.ndarray:
 
 def _corners_in_camera(mesh: RenderableMesh, camera: Camera) -> np.ndarray:
     world_to_camera = camera.world_to_camera
-    corners = mesh.corners @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
+    corners = (mesh.corners.reshape(-1, 3) @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]).reshape(-1, 3, 3)
     nearest = corners[..., 2].min()
     if nearest <= 1e-6:
         raise UserError(

@@ -17,34 +17,24 @@ CUT_OUT_ALPHA = 0.5
 
 
 @numba.njit(**_OPTIONS)
-def _wrap(index, size):
-    """Index of a repeated texture; `size` > 0."""
-    wrapped = index % size
-    return wrapped + size if wrapped < 0 else wrapped
+def _neighbours(position, size):
+    """The two texels beside a repeating coordinate and the weight of the second; `size` texels make 1."""
+    x = (position - math.floor(position)) * size - 0.5
+    x_floor = math.floor(x)
+    first = int(x_floor)
+    second = first + 1
+    if first < 0:
+        first = size - 1
+    if second >= size:
+        second = 0
+    return first, second, x - x_floor
 
 
 @numba.njit(**_OPTIONS)
-def _fetch(texels, level, u, v, out):
-    """Bilinear, repeating look-up; `level` is (offset, height, width), v points up the picture."""
-    offset, height, width = level[0], level[1], level[2]
-    x = u * width - 0.5
-    y = (1.0 - v) * height - 0.5
-    x_floor = math.floor(x)
-    y_floor = math.floor(y)
-    wx = x - x_floor
-    wy = y - y_floor
-    x0 = _wrap(int(x_floor), width)
-    y0 = _wrap(int(y_floor), height)
-    x1 = x0 + 1 if x0 + 1 < width else 0
-    y1 = y0 + 1 if y0 + 1 < height else 0
-    i00 = offset + y0 * width + x0
-    i01 = offset + y0 * width + x1
-    i10 = offset + y1 * width + x0
-    i11 = offset + y1 * width + x1
-    for channel in range(4):
-        top = texels[i00, channel] + wx * (texels[i01, channel] - texels[i00, channel])
-        bottom = texels[i10, channel] + wx * (texels[i11, channel] - texels[i10, channel])
-        out[channel] = top + wy * (bottom - top)
+def _mixed(texels, i00, i01, i10, i11, wx, wy, channel):
+    top = texels[i00, channel] + wx * (texels[i01, channel] - texels[i00, channel])
+    bottom = texels[i10, channel] + wx * (texels[i11, channel] - texels[i10, channel])
+    return top + wy * (bottom - top)
 
 
 @numba.njit(**_OPTIONS)
@@ -94,15 +84,18 @@ def set_up_faces(corners_camera, fx, fy, cx, cy, edges, inverse_depths):
 
 
 @numba.njit(**_OPTIONS)
-def _is_hole(face, x, y, edges, inverse_depths, corner_uvs, face_picture, levels, texels, texel):
+def _is_hole(face, x, y, edges, inverse_depths, corner_uvs, face_picture, levels, texels):
     b0 = (edges[face, 0] * x + edges[face, 1] * y + edges[face, 2]) * inverse_depths[face, 0]
     b1 = (edges[face, 3] * x + edges[face, 4] * y + edges[face, 5]) * inverse_depths[face, 1]
     b2 = (edges[face, 6] * x + edges[face, 7] * y + edges[face, 8]) * inverse_depths[face, 2]
     scale = 1.0 / (b0 + b1 + b2)
     u = (b0 * corner_uvs[face, 0, 0] + b1 * corner_uvs[face, 1, 0] + b2 * corner_uvs[face, 2, 0]) * scale
     v = (b0 * corner_uvs[face, 0, 1] + b1 * corner_uvs[face, 1, 1] + b2 * corner_uvs[face, 2, 1]) * scale
-    _fetch(texels, levels[face_picture[face], 0], u, v, texel)
-    return texel[3] < CUT_OUT_ALPHA
+    level = levels[face_picture[face], 0]
+    x0, x1, wx = _neighbours(u, level[2])
+    y0, y1, wy = _neighbours(1.0 - v, level[1])
+    top, bottom = level[0] + y0 * level[2], level[0] + y1 * level[2]
+    return _mixed(texels, top + x0, top + x1, bottom + x0, bottom + x1, wx, wy, 3) < CUT_OUT_ALPHA
 
 
 @numba.njit(**_OPTIONS)
@@ -123,7 +116,6 @@ def fill_z_buffer(
         face_ids: [H, W] filled with -1, written.
     """
     height, width = z_buffer.shape
-    texel = np.zeros(4, np.float32)
     for face in range(edges.shape[0]):
         if edges[face, 13] == 0.0:
             continue
@@ -163,7 +155,7 @@ def fill_z_buffer(
                 for column in range(first, last + 1):
                     value = base + gx * column
                     if value > z_buffer[row, column] and not _is_hole(
-                        face, column + 0.5, y, edges, inverse_depths, corner_uvs, face_picture, levels, texels, texel
+                        face, column + 0.5, y, edges, inverse_depths, corner_uvs, face_picture, levels, texels
                     ):
                         z_buffer[row, column] = value
                         face_ids[row, column] = face
@@ -240,8 +232,10 @@ def shade(
     """
     height = colour.shape[1]
     width = colour.shape[2]
-    texel = np.zeros(4, np.float32)
     share = 1.0 / (samples * samples)
+    # Of each face that is met: a, b, c of 1/z, u/z, v/z, red/z, green/z and blue/z, which are affine on the screen.
+    planes = np.zeros((edges.shape[0], 18))
+    known = np.zeros(edges.shape[0], np.bool_)
     for row in range(height):
         for column in range(width):
             red = 0.0
@@ -255,41 +249,54 @@ def shade(
                     face = face_ids[sample_row, sample_column]
                     if face < 0:
                         continue
+                    plane = planes[face]
+                    if not known[face]:
+                        known[face] = True
+                        _set_up_planes(edges[face], inverse_depths[face], corner_uvs[face], corner_colours[face], plane)
                     x = sample_column + 0.5
                     y = sample_row + 0.5
-                    b0 = (edges[face, 0] * x + edges[face, 1] * y + edges[face, 2]) * inverse_depths[face, 0]
-                    b1 = (edges[face, 3] * x + edges[face, 4] * y + edges[face, 5]) * inverse_depths[face, 1]
-                    b2 = (edges[face, 6] * x + edges[face, 7] * y + edges[face, 8]) * inverse_depths[face, 2]
-                    scale = 1.0 / (b0 + b1 + b2)
-                    b0 *= scale
-                    b1 *= scale
-                    b2 *= scale
-                    u = b0 * corner_uvs[face, 0, 0] + b1 * corner_uvs[face, 1, 0] + b2 * corner_uvs[face, 2, 0]
-                    v = b0 * corner_uvs[face, 0, 1] + b1 * corner_uvs[face, 1, 1] + b2 * corner_uvs[face, 2, 1]
-                    _fetch(texels, levels[face_picture[face], face_levels[face]], u, v, texel)
+                    depth = 1.0 / (plane[0] * x + plane[1] * y + plane[2])
+                    u = (plane[3] * x + plane[4] * y + plane[5]) * depth
+                    v = (plane[6] * x + plane[7] * y + plane[8]) * depth
+                    level = levels[face_picture[face], face_levels[face]]
+                    x0, x1, wx = _neighbours(u, level[2])
+                    y0, y1, wy = _neighbours(1.0 - v, level[1])
+                    top, bottom = level[0] + y0 * level[2], level[0] + y1 * level[2]
+                    i00, i01, i10, i11 = top + x0, top + x1, bottom + x0, bottom + x1
                     covered += 1
-                    for channel in range(3):
-                        factor = (
-                            b0 * corner_colours[face, 0, channel]
-                            + b1 * corner_colours[face, 1, channel]
-                            + b2 * corner_colours[face, 2, channel]
-                        )
-                        value = min(max(texel[channel] * factor, 0.0), 1.0) * 4096.0
-                        low = int(value)
-                        if low > 4095:
-                            low = 4095
-                        encoded = encode[low] + (value - low) * (encode[low + 1] - encode[low])
-                        if channel == 0:
-                            red += encoded
-                        elif channel == 1:
-                            green += encoded
-                        else:
-                            blue += encoded
+                    factor = (plane[9] * x + plane[10] * y + plane[11]) * depth
+                    red += _encoded(encode, _mixed(texels, i00, i01, i10, i11, wx, wy, 0) * factor)
+                    factor = (plane[12] * x + plane[13] * y + plane[14]) * depth
+                    green += _encoded(encode, _mixed(texels, i00, i01, i10, i11, wx, wy, 1) * factor)
+                    factor = (plane[15] * x + plane[16] * y + plane[17]) * depth
+                    blue += _encoded(encode, _mixed(texels, i00, i01, i10, i11, wx, wy, 2) * factor)
             if covered > 0:
                 colour[0, row, column] = red / covered
                 colour[1, row, column] = green / covered
                 colour[2, row, column] = blue / covered
                 colour[3, row, column] = covered * share
+
+
+@numba.njit(**_OPTIONS)
+def _set_up_planes(edge, inverse_depth, uvs, colours, plane):
+    """Write a, b, c of what is interpolated over one face, each divided by z: [18], as `shade` says."""
+    for corner in range(3):
+        for term in range(3):
+            weight = edge[3 * corner + term] * inverse_depth[corner]
+            plane[term] += weight
+            plane[3 + term] += weight * uvs[corner, 0]
+            plane[6 + term] += weight * uvs[corner, 1]
+            plane[9 + term] += weight * colours[corner, 0]
+            plane[12 + term] += weight * colours[corner, 1]
+            plane[15 + term] += weight * colours[corner, 2]
+
+
+@numba.njit(**_OPTIONS)
+def _encoded(encode, value):
+    """SRGB value of linear light, between the entries of a table [4097]."""
+    position = min(max(value, 0.0), 1.0) * 4096.0
+    low = min(int(position), 4095)
+    return encode[low] + (position - low) * (encode[low + 1] - encode[low])
 
 
 @numba.njit(**_OPTIONS)
