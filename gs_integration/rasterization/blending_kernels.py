@@ -70,6 +70,23 @@ def _column_range(projected, index, tile_x):
     return int(first), int(last) + 1
 
 
+@numba.njit(**_OPTIONS, forceinline=True)
+def _row_columns(row_power, l1, l2, dy, start_dx, first_column, end_column):
+    """The part of a bounding box's columns that one row of the ellipse reaches, if that can spare a window."""
+    if end_column - first_column <= 2 * LANES:
+        return first_column, end_column
+    room = row_power - _LOG2_LOWEST
+    if room <= np.float32(0):
+        return first_column, first_column
+    # |l1 dx + l2 dy| <= sqrt(room), with a little slack for rounding.
+    per_l1 = np.float32(1) / l1
+    half = np.sqrt(room) * per_l1 + np.float32(0.01)
+    centre = -l2 * dy * per_l1 - start_dx
+    first = max(np.float32(0), np.ceil(centre - half))
+    last = min(np.float32(end_column - first_column - 1), np.floor(centre + half))
+    return first_column + int(first), first_column + int(last) + 1
+
+
 @numba.njit(**_OPTIONS, parallel=True)
 def blend(projected, tile_starts, tile_splats, width, height, colour, transmittance, depth_sum):
     """Blend every tile's splats.
@@ -125,7 +142,8 @@ def _blend_splat(projected, index, tile_x, tile_y, state):
     for row in range(first_row, end_row):
         dy = start_dy + np.float32(row - first_row)
         row_power = projected[index, LOG2_OPACITY] - (l3 * dy) * (l3 * dy)
-        for column in range(first_column, end_column, LANES):
+        first, end = _row_columns(row_power, l1, l2, dy, start_dx, first_column, end_column)
+        for column in range(first, end, LANES):
             t = slope + splat(l1 * (start_dx + np.float32(column - first_column)) + l2 * dy)
             power = splat(row_power) - t * t
             alpha = exp2(where_greater(power, lowest, power, lowest))
@@ -210,7 +228,8 @@ def _splat_gradients(projected, index, tile_x, tile_y, state, pair_gradients, pa
     for row in range(first_row, end_row):
         dy = start_dy + np.float32(row - first_row)
         row_power = projected[index, LOG2_OPACITY] - (l3 * dy) * (l3 * dy)
-        for column in range(first_column, end_column, LANES):
+        first, end = _row_columns(row_power, l1, l2, dy, start_dx, first_column, end_column)
+        for column in range(first, end, LANES):
             window_dx = start_dx + np.float32(column - first_column)
             t = slope + splat(l1 * window_dx + l2 * dy)
             power = splat(row_power) - t * t

@@ -6,7 +6,7 @@ of its own, then sum a splat's rows and go back through the projection. Nothing 
 bits do not depend on their number.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,13 +16,20 @@ import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from gs_integration.rasterization import binning_kernels, blending_kernels, projection_gradient_kernels
-from gs_integration.rasterization import projection_kernels
+from distill_core.errors import UserError
+from gs_integration.rasterization import (
+    binning_kernels,
+    blending_kernels,
+    projection_gradient_kernels,
+    projection_kernels,
+)
 from gs_integration.rasterization.viewpoints import Viewpoints
 from gs_integration.splats import Splats
 
 FloatArray = npt.NDArray[np.float32]
+FiveArrays = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
 
 
 def render_cpu(
@@ -61,7 +68,7 @@ class _ViewPass:
     position: FloatArray
     lens: FloatArray
     projected: FloatArray
-    pair_starts: npt.NDArray[np.int32]
+    pair_starts: npt.NDArray[np.int64]
     tile_starts: npt.NDArray[np.int32]
     tile_splats: npt.NDArray[np.int32]
     tile_pairs: npt.NDArray[np.int32]
@@ -72,7 +79,7 @@ class _Blended(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, views: Viewpoints, antialiased: bool, *parameters: Tensor):
-        arrays = [parameter.detach().numpy() for parameter in parameters]
+        arrays = _arrays(parameters)
         count, height, width = len(views), views.height, views.width
         colour = np.zeros((count, 3, height, width), np.float32)
         transmittance = np.zeros((count, height, width), np.float32)
@@ -98,21 +105,32 @@ class _Blended(torch.autograd.Function):
         return pictures
 
     @staticmethod
-    def backward(ctx, colour_gradient: Tensor, transmittance_gradient: Tensor, depth_gradient: Tensor):
+    @once_differentiable
+    def backward(ctx, *gradients_given: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride] - the decorator
+        colour_gradient, transmittance_gradient, depth_gradient = gradients_given
         *parameters, colour, transmittance, depth_sum = ctx.saved_tensors
-        arrays = [parameter.numpy() for parameter in parameters]
-        gradients = [np.zeros_like(array) for array in arrays]
+        arrays = _arrays(parameters)
+        gradients = _arrays([torch.zeros_like(parameter) for parameter in parameters])
         # What a pixel's splats and what lies behind them are worth, before the first splat.
         behind = (colour * colour_gradient).sum(1)
         behind += depth_sum * depth_gradient + transmittance * transmittance_gradient
-        given = [tensor.contiguous().numpy() for tensor in (behind, colour_gradient, depth_gradient)]
+        behind, colour_gradient, depth_gradient = (
+            tensor.contiguous().numpy() for tensor in (behind, colour_gradient, depth_gradient)
+        )
         with _torch_threads():
             for view, view_pass in enumerate(ctx.passes):
-                _add_gradients(arrays, view_pass, ctx.size, ctx.antialiased, [g[view] for g in given], gradients)
+                given = (behind[view], colour_gradient[view], depth_gradient[view])
+                _add_gradients(arrays, view_pass, ctx.size, ctx.antialiased, given, gradients)
         return None, None, *(torch.from_numpy(gradient) for gradient in gradients)
 
 
-def _prepare(arrays: list[FloatArray], views: Viewpoints, view: int, antialiased: bool) -> _ViewPass:
+def _arrays(tensors: Sequence[Tensor]) -> FiveArrays:
+    """The memory of the five tensors of splats as arrays."""
+    means, quaternions, log_scales, opacity_logits, harmonics = (tensor.detach().numpy() for tensor in tensors)
+    return means, quaternions, log_scales, opacity_logits, harmonics
+
+
+def _prepare(arrays: FiveArrays, views: Viewpoints, view: int, antialiased: bool) -> _ViewPass:
     """Project, sort, and scatter to tiles."""
     pose, position, lens = (
         np.ascontiguousarray(tensor[view].numpy(), dtype=np.float32)
@@ -126,21 +144,26 @@ def _prepare(arrays: list[FloatArray], views: Viewpoints, view: int, antialiased
     ranked = (np.sort(keys[keys != projection_kernels.INVISIBLE]) & 0xFFFFFFFF).astype(np.int32)
     tiles_across = -(-views.width // blending_kernels.TILE_WIDTH)
     tiles_down = -(-views.height // blending_kernels.TILE_HEIGHT)
-    pair_starts = np.zeros(num_splats + 1, np.int32)
+    pair_starts = np.zeros(num_splats + 1, np.int64)
     tile_starts = np.zeros(tiles_across * tiles_down + 1, np.int32)
     binning_kernels.count_pairs(projected, keys, *size, pair_starts, tile_starts)
+    if pair_starts[-1] > np.iinfo(np.int32).max:
+        raise UserError(
+            f"The splats cover {pair_starts[-1]} tiles of the picture, at most {np.iinfo(np.int32).max} can be drawn: "
+            "expected fewer or smaller splats."
+        )
     tile_splats, tile_pairs = np.zeros((2, pair_starts[-1]), np.int32)
     binning_kernels.fill_tiles(projected, ranked, *size, pair_starts, tile_starts, tile_splats, tile_pairs)
     return _ViewPass(pose, position, lens, projected, pair_starts, tile_starts, tile_splats, tile_pairs)
 
 
 def _add_gradients(
-    arrays: list[FloatArray],
+    arrays: FiveArrays,
     view: _ViewPass,
     size: tuple[int, int],
     antialiased: bool,
-    given: list[FloatArray],
-    gradients: list[FloatArray],
+    given: tuple[FloatArray, FloatArray, FloatArray],
+    gradients: FiveArrays,
 ) -> None:
     """Add the gradients of one view to those of the five parameters."""
     pair_gradients = np.zeros((len(view.tile_pairs), blending_kernels.GRADIENT_COLUMNS), np.float32)
@@ -171,7 +194,8 @@ def _torch_threads() -> Iterator[None]:
     if torch.get_num_threads() != wanted:
         # Numba's first question for its threads started the pool, which sets OpenMP's number for torch too.
         torch.set_num_threads(wanted)
-    numba.set_num_threads(max(1, min(wanted, numba.config.NUMBA_NUM_THREADS)))
+    largest = numba.config.NUMBA_NUM_THREADS  # pyright: ignore - numba fills its settings from the environment
+    numba.set_num_threads(max(1, min(wanted, largest)))
     try:
         yield
     finally:

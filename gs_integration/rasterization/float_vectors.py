@@ -7,6 +7,8 @@ kernels that use it.
 """
 
 import operator
+from collections.abc import Callable
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -49,8 +51,13 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(data_model_manager, numba_type, _FLOATS)
 
 
+def _compiled(definition: Callable[..., Any]) -> Any:
+    """Numba's `intrinsic`, whose result type checkers would call with the typing context."""
+    return intrinsic(definition)
+
+
 def _define_operator(python_operator, build) -> None:
-    @infer_global(python_operator)
+    @infer_global(python_operator)  # pyright: ignore[reportOptionalCall] - numba sets it when imported
     class _Typing(ConcreteTemplate):
         cases = [call_signature(VECTOR, VECTOR, VECTOR)]  # noqa: RUF012 - numba reads a class attribute
 
@@ -80,7 +87,7 @@ def _item_pointer(context, builder, array_type, array, indices):
     return builder.bitcast(pointer, _FLOATS.as_pointer())
 
 
-@intrinsic
+@_compiled
 def splat(typing_context, value):
     """The same float32 in all lanes."""
 
@@ -91,7 +98,7 @@ def splat(typing_context, value):
     return VECTOR(types.float32), build
 
 
-@intrinsic
+@_compiled
 def lane_numbers(typing_context):
     """0, 1, ... 7."""
 
@@ -101,7 +108,7 @@ def lane_numbers(typing_context):
     return VECTOR(), build
 
 
-@intrinsic
+@_compiled
 def load(typing_context, array, channel, row, column):
     """Eight neighbours array[channel, row, column : column + 8] of a C-contiguous float32 array; bounds unchecked."""
 
@@ -112,7 +119,7 @@ def load(typing_context, array, channel, row, column):
     return VECTOR(array, types.intp, types.intp, types.intp), build
 
 
-@intrinsic
+@_compiled
 def store(typing_context, array, channel, row, column, vector):
     """Write array[channel, row, column : column + 8]; bounds unchecked."""
 
@@ -124,9 +131,9 @@ def store(typing_context, array, channel, row, column, vector):
     return types.void(array, types.intp, types.intp, types.intp, VECTOR), build
 
 
-@intrinsic
+@_compiled
 def fused(typing_context, a, b, c):
-    """a * b + c, rounded once where the processor can."""
+    """The sum a * b + c, rounded once where the processor can."""
 
     def build(context, builder, signature, arguments):
         return _fused(builder, *arguments)
@@ -134,7 +141,7 @@ def fused(typing_context, a, b, c):
     return VECTOR(VECTOR, VECTOR, VECTOR), build
 
 
-@intrinsic
+@_compiled
 def where_greater(typing_context, a, b, if_greater, otherwise):
     """Lane by lane: `if_greater` where a > b, else (and where either is NaN) `otherwise`."""
 
@@ -144,9 +151,9 @@ def where_greater(typing_context, a, b, if_greater, otherwise):
     return VECTOR(VECTOR, VECTOR, VECTOR, VECTOR), build
 
 
-@intrinsic
+@_compiled
 def minus_magnitude(typing_context, vector):
-    """-|v|."""
+    """Lane by lane -|v|."""
 
     def build(context, builder, signature, arguments):
         bits = builder.bitcast(arguments[0], _INTS)
@@ -155,9 +162,9 @@ def minus_magnitude(typing_context, vector):
     return VECTOR(VECTOR), build
 
 
-@intrinsic
+@_compiled
 def exp2(typing_context, vector):
-    """2^v for v in -126..127."""
+    """Lane by lane 2^v for v in -126..127."""
 
     def build(context, builder, signature, arguments):
         # Adding 1.5 * 2^23 leaves the nearest integer in the lowest bits of the float.
@@ -173,7 +180,7 @@ def exp2(typing_context, vector):
     return VECTOR(VECTOR), build
 
 
-@intrinsic
+@_compiled
 def lane_sum(typing_context, vector):
     """The sum of the lanes, halves first."""
 
@@ -190,7 +197,7 @@ def lane_sum(typing_context, vector):
     return types.float32(VECTOR), build
 
 
-@intrinsic
+@_compiled
 def prefetch(typing_context, array, row):
     """Ask for the row of a two-dimensional array, to be read soon; bounds unchecked, it never faults."""
 

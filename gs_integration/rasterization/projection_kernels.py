@@ -46,6 +46,7 @@ _RADIUS_SLACK_PX = np.float32(0.01)
 
 @numba.njit(**_OPTIONS, forceinline=True)
 def camera_mean(means, index, pose):
+    """Return p."""
     x, y, z = means[index, 0], means[index, 1], means[index, 2]
     return (
         pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3],
@@ -56,6 +57,7 @@ def camera_mean(means, index, pose):
 
 @numba.njit(**_OPTIONS, forceinline=True)
 def unit_quaternion(quaternions, index):
+    """Return w, x, y, z of length 1, and the inverse of the length before."""
     w, x, y, z = quaternions[index, 0], quaternions[index, 1], quaternions[index, 2], quaternions[index, 3]
     inverse = np.float32(1) / np.sqrt(w * w + x * x + y * y + z * z)
     return w * inverse, x * inverse, y * inverse, z * inverse, inverse
@@ -63,6 +65,7 @@ def unit_quaternion(quaternions, index):
 
 @numba.njit(**_OPTIONS, forceinline=True)
 def rotation_matrix(w, x, y, z):
+    """Return R, row by row, of a unit quaternion."""
     one, two = np.float32(1), np.float32(2)
     return (
         one - two * (y * y + z * z),
