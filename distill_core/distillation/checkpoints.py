@@ -41,10 +41,13 @@ def write_state(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, A
     """
     unfinished = path.with_name(path.name + _UNFINISHED)
     header = {_KEY: json.dumps({"format": FORMAT, **facts})}
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished, header)
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, unfinished, header)
+        with unfinished.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> SavedState:

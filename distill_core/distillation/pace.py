@@ -49,8 +49,8 @@ class Pace:
         """Share of the training that is done, 0..1."""
         if self._settings.num_steps is not None:
             return min(1.0, self.steps / self._settings.num_steps)
-        assert self._settings.max_minutes is not None  # one of the two is given: TrainingSettings
-        return min(1.0, self.seconds / (60 * self._settings.max_minutes))
+        assert self._settings.max_seconds is not None  # one of the two always is
+        return min(1.0, self.seconds / self._settings.max_seconds)
 
     @property
     def finished(self) -> bool:
@@ -111,7 +111,7 @@ class Pace:
     @property
     def units_left(self) -> int:
         """Steps or seconds that this run has before it."""
-        whole = self._settings.num_steps or int(60 * (self._settings.max_minutes or 0))
+        whole = self._settings.num_steps or int(self._settings.max_seconds or 0)
         return max(0, whole - self._units)
 
     def new_units(self) -> int:

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+_DEFAULT_MINUTES = 60.0
+
 
 class TrainingSettings(BaseModel):
     """How any network is trained: length, optimizer, averaging, checkpoints."""
@@ -39,9 +41,14 @@ class TrainingSettings(BaseModel):
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainingSettings":
-        if (self.num_steps is None) == (self.max_minutes is None):
-            raise ValueError("expected either a number of steps or a number of minutes, got both or neither")
+        if self.num_steps is not None and self.max_minutes is not None:
+            raise ValueError("expected either a number of steps or a number of minutes, got both")
         return self
+
+    @property
+    def max_seconds(self) -> float | None:
+        """Length in seconds, None where it is given in steps."""
+        return None if self.num_steps is not None else 60 * (self.max_minutes or _DEFAULT_MINUTES)
 
 
 class DroppingSettings(BaseModel):

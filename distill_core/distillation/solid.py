@@ -4,7 +4,7 @@ One picture supervises the whole shape at once, and the solid serves every targe
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as functional
@@ -37,6 +37,7 @@ class SolidSet:
     name: str
 
 
+@runtime_checkable  # the shape checks of the tests ask
 class SolidSource(Protocol):
     """An endless stream of solids."""
 

@@ -137,9 +137,11 @@ def test_minutes_end_a_training_annealed(tmp_path):
 
 
 def test_training_has_one_length():
-    for lengths in ({}, {"num_steps": 3, "max_minutes": 1.0}):
-        with pytest.raises(ValidationError, match="either a number of steps or a number of minutes"):
-            TrainingSettings(**lengths)
+    with pytest.raises(ValidationError, match="either a number of steps or a number of minutes"):
+        TrainingSettings(num_steps=3, max_minutes=1.0)
+    assert TrainingSettings(num_steps=3).max_seconds is None
+    assert TrainingSettings(max_minutes=2.0).max_seconds == 120
+    assert TrainingSettings().max_seconds == 3600
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])

@@ -1,0 +1,211 @@
+"""The three stages of training the view generator on packed models: solid, denoising, consistency.
+
+Each stage keeps its state and log in a folder of its own inside the output folder and goes on by the same call; the
+second and third leave a checkpoint, `model.safetensors`, there.
+"""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, assert_never
+
+import torch
+from torch import Tensor
+
+from distill_core.distillation.batches import SolidBatches, ViewBatches
+from distill_core.distillation.checkpoints import read_state
+from distill_core.distillation.consistency import Consistency, pairs_of
+from distill_core.distillation.denoising import Denoising
+from distill_core.distillation.solid import solid_loss
+from distill_core.distillation.trainer import TrainingResult, train
+from distill_core.distillation.training_state import STATE_FILE
+from distill_core.errors import UserError
+from distill_core.models.checkpoint_loading import load_generator, new_generator, save_generator
+from distill_core.models.settings import ViewGeneratorSettings
+from distill_core.models.solid_network import SolidNetwork
+from distill_core.models.view_generator import ViewGenerator
+from distill_core.models.view_network import ViewNetwork
+from distill_core.progress import Progress
+from gs_integration.pipelines.devices import torch_device
+from gs_integration.pipelines.training_settings import (
+    ConsistencyJob,
+    DenoisingJob,
+    SolidJob,
+    TrainingJob,
+    networks_of,
+)
+from renderers.training_views import TrainingViews, TrainingViewsSettings
+
+CHECKPOINT_FILE = "model.safetensors"
+
+
+def train_generator(job: SolidJob | DenoisingJob | ConsistencyJob, progress: Progress) -> Path:
+    """Run one stage of the training, or go on with it.
+
+    Args:
+        job: Which stage, on what, how long.
+        progress: Stage "training".
+
+    Returns:
+        The file that the stage leaves: the training's state of the solid, else a checkpoint.
+
+    Raises:
+        UserError: data or the stage before are missing, or the folder holds another training.
+        Cancelled: the caller or SIGTERM asked for the end; the state is saved.
+    """
+    match job:
+        case SolidJob():
+            return _train_solid(job, progress)
+        case DenoisingJob():
+            return _train_denoising(job, progress)
+        case ConsistencyJob():
+            return _train_consistency(job, progress)
+        case _:
+            assert_never(job)
+
+
+def _train_solid(job: SolidJob, progress: Progress) -> Path:
+    folder, networks = job.output_dir / "solid", networks_of(job.preset)
+    source = _views(job, networks.solid.resolution_px)
+    student = _fresh(networks, job.training.seed).solid_network.requires_grad_(requires_grad=True)
+    train(
+        student.to(torch_device(job.device)),
+        solid_loss,
+        SolidBatches(source, job.draws_per_step),
+        job.training,
+        folder,
+        progress,
+        recipe=_recipe(job, {"networks": networks.solid.model_dump(mode="json")}),
+    )
+    return folder / STATE_FILE
+
+
+def _train_denoising(job: DenoisingJob, progress: Progress) -> Path:
+    folder, networks, device = job.output_dir / "denoising", networks_of(job.preset), torch_device(job.device)
+    source = _views(job, networks.view.resolution_px)
+    generator = _fresh(networks, job.training.seed)
+    solid = _trained_solid(generator.solid_network, (job.solid or job.output_dir) / "solid" / STATE_FILE).to(device)
+    result = train(
+        generator.view_network.requires_grad_(requires_grad=True).to(device),
+        Denoising(job.denoising, networks.view.sigma_data),
+        ViewBatches(source, job.draws_per_step, solid, seed=job.training.seed),
+        job.training,
+        folder,
+        progress,
+        recipe=_recipe(
+            job,
+            {
+                "networks": networks.model_dump(mode="json"),
+                "solid": _fingerprint(solid.state_dict()),
+                "denoising": job.denoising.model_dump(mode="json"),
+            },
+        ),
+    )
+    return _saved(folder, solid, result, networks, job)
+
+
+def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
+    folder, device = job.output_dir / "consistency", torch_device(job.device)
+    teacher = load_generator(_teacher_file(job), device)
+    source = _views(job, teacher.settings.view.resolution_px)
+    student = copy.deepcopy(teacher.view_network).requires_grad_(requires_grad=True)
+    pairs = pairs_of(job.consistency, teacher.view_network)
+    result = train(
+        student,
+        Consistency(job.consistency, pairs, teacher.settings.view.sigma_data),
+        ViewBatches(source, job.draws_per_step, teacher.solid_network, seed=job.training.seed),
+        job.training,
+        folder,
+        progress,
+        recipe=_recipe(
+            job,
+            {
+                "networks": teacher.settings.model_dump(mode="json"),
+                "solid": _fingerprint(teacher.solid_network.state_dict()),
+                "teacher": _fingerprint(teacher.view_network.state_dict()),
+                "consistency": job.consistency.model_dump(mode="json"),
+            },
+        ),
+    )
+    return _saved(folder, teacher.solid_network, result, teacher.settings, job)
+
+
+def _views(job: TrainingJob, resolution_px: int) -> TrainingViews:
+    return TrainingViews(job.data, TrainingViewsSettings(resolution_px=resolution_px), seed=job.training.seed)
+
+
+def _fresh(networks: ViewGeneratorSettings, seed: int) -> ViewGenerator:
+    """Networks with random weights that depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return new_generator(networks)
+
+
+def _trained_solid(network: SolidNetwork, state: Path) -> SolidNetwork:
+    if not state.exists():
+        raise UserError(
+            f"Expected a trained solid network in {state}, got no file; run `train.py solid` first or name its folder "
+            "with --solid."
+        )
+    prefix = "average/"
+    weights = {
+        name.removeprefix(prefix): tensor
+        for name, tensor in read_state(state).tensors.items()
+        if name.startswith(prefix)
+    }
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"Expected the solid network of this --preset in {state}, got another network; choose the --preset that it "
+            "was trained with."
+        ) from error
+    return network
+
+
+def _teacher_file(job: ConsistencyJob) -> Path:
+    given = job.teacher or job.output_dir / "denoising"
+    path = given / CHECKPOINT_FILE if given.is_dir() or job.teacher is None else given
+    if not path.is_file():
+        raise UserError(
+            f"Expected the checkpoint of the second stage in {path}, got no file; run `train.py denoising` to its end "
+            "first or name a checkpoint with --teacher."
+        )
+    return path
+
+
+def _saved(
+    folder: Path,
+    solid: SolidNetwork,
+    result: TrainingResult[ViewNetwork],
+    networks: ViewGeneratorSettings,
+    job: DenoisingJob | ConsistencyJob,
+) -> Path:
+    path = folder / CHECKPOINT_FILE
+    facts = {
+        "stage": folder.name,
+        "steps": result.steps,
+        "minutes": round(result.seconds / 60, 1),
+        "seed": job.training.seed,
+        "data_sha256": _data_hash(job.data),
+    }
+    save_generator(path, ViewGenerator(solid, result.average, networks), {"training": facts})
+    return path
+
+
+def _recipe(job: TrainingJob, more: Mapping[str, Any]) -> dict[str, Any]:
+    return {"draws_per_step": job.draws_per_step, "data": _data_hash(job.data), **more}
+
+
+def _data_hash(models_dir: Path) -> str:
+    """SHA-256 of the index, which names every model and its split."""
+    return hashlib.sha256((models_dir / "index.csv").read_bytes()).hexdigest()
+
+
+def _fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of weights, shortened: which network a training depends on."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode() + weights[name].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,62 @@
+"""What a person can choose about training the view generator. No torch here."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from distill_core.distillation.settings import ConsistencySettings, DenoisingSettings, TrainingSettings
+from distill_core.models.settings import SolidNetworkSettings, ViewGeneratorSettings, ViewNetworkSettings
+
+
+class TrainingJob(BaseModel):
+    """What the three stages of training a view generator have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path = Field(description="folder of packed training models with their index.csv")
+    output_dir: Path = Field(description="folder of the training; each stage has a folder of its own inside")
+    preset: Literal["small", "tiny"] = Field(
+        default="small", description="size of the networks; tiny is of no use but to try the machinery"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="where to train; auto takes CUDA if present"
+    )
+    draws_per_step: int = Field(default=4, ge=1, le=4096, description="objects of a step; each brings several pictures")
+    training: TrainingSettings = TrainingSettings()
+
+
+class SolidJob(TrainingJob):
+    """First stage: the network that predicts the solid behind a picture."""
+
+    training: TrainingSettings = TrainingSettings(learning_rate=1e-3, warmup_steps=100)
+
+
+class DenoisingJob(TrainingJob):
+    """Second stage: the view network learns to remove noise, guided by the predicted solid."""
+
+    solid: Path | None = Field(
+        default=None, description="training folder with the solid network; --output-dir if not given"
+    )
+    denoising: DenoisingSettings = DenoisingSettings()
+    training: TrainingSettings = TrainingSettings(learning_rate=8e-4, warmup_steps=100)
+
+
+class ConsistencyJob(TrainingJob):
+    """Third stage: the view network is distilled until one step is enough."""
+
+    teacher: Path | None = Field(
+        default=None, description="checkpoint of the second stage; the one in --output-dir if not given"
+    )
+    consistency: ConsistencySettings = ConsistencySettings()
+    training: TrainingSettings = TrainingSettings(learning_rate=3e-4, warmup_steps=100)
+
+
+def networks_of(preset: Literal["small", "tiny"]) -> ViewGeneratorSettings:
+    """Return the sizes of the networks of a preset."""
+    if preset == "small":
+        return ViewGeneratorSettings()
+    return ViewGeneratorSettings(
+        solid=SolidNetworkSettings(resolution_px=32, widths=(16, 16, 32), blocks=1),
+        view=ViewNetworkSettings(resolution_px=32, widths=(16, 16, 32), blocks=1, embedding=32, fine_channels=8),
+    )
