@@ -6,7 +6,7 @@ second and third leave a checkpoint, `model.safetensors`, there.
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -33,8 +33,10 @@ from gs_integration.pipelines.training_settings import (
     DenoisingJob,
     SolidJob,
     TrainingJob,
+    ViewJob,
     networks_of,
 )
+from gs_integration.pipelines.training_validation import one_step_figures
 from renderers.training_views import TrainingViews, TrainingViewsSettings
 
 CHECKPOINT_FILE = "model.safetensors"
@@ -101,6 +103,7 @@ def _train_denoising(job: DenoisingJob, progress: Progress) -> Path:
                 "denoising": job.denoising.model_dump(mode="json"),
             },
         ),
+        evaluate=_figures(job, solid, networks),
     )
     return _saved(folder, solid, result, networks, job)
 
@@ -127,12 +130,21 @@ def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
                 "consistency": job.consistency.model_dump(mode="json"),
             },
         ),
+        evaluate=_figures(job, teacher.solid_network, teacher.settings),
     )
     return _saved(folder, teacher.solid_network, result, teacher.settings, job)
 
 
 def _views(job: TrainingJob, resolution_px: int) -> TrainingViews:
     return TrainingViews(job.data, TrainingViewsSettings(resolution_px=resolution_px), seed=job.training.seed)
+
+
+def _figures(
+    job: ViewJob, solid: SolidNetwork, networks: ViewGeneratorSettings
+) -> Callable[[ViewNetwork], Mapping[str, float]] | None:
+    if job.validation is None:
+        return None
+    return one_step_figures(job.validation, job.validation_objects, solid, networks)
 
 
 def _fresh(networks: ViewGeneratorSettings, seed: int) -> ViewGenerator:
@@ -180,7 +192,7 @@ def _saved(
     solid: SolidNetwork,
     result: TrainingResult[ViewNetwork],
     networks: ViewGeneratorSettings,
-    job: DenoisingJob | ConsistencyJob,
+    job: ViewJob,
 ) -> Path:
     path = folder / CHECKPOINT_FILE
     facts = {

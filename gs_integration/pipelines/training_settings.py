@@ -32,7 +32,16 @@ class SolidJob(TrainingJob):
     training: TrainingSettings = TrainingSettings(learning_rate=1e-3, warmup_steps=100)
 
 
-class DenoisingJob(TrainingJob):
+class ViewJob(TrainingJob):
+    """What the two stages of the view network have in common."""
+
+    validation: Path | None = Field(
+        default=None, description="validation views; if given, log.jsonl says now and then what one step reaches there"
+    )
+    validation_objects: int = Field(default=12, ge=1, description="objects of the validation views that are measured")
+
+
+class DenoisingJob(ViewJob):
     """Second stage: the view network learns to remove noise, guided by the predicted solid."""
 
     solid: Path | None = Field(
@@ -42,7 +51,7 @@ class DenoisingJob(TrainingJob):
     training: TrainingSettings = TrainingSettings(learning_rate=8e-4, warmup_steps=100)
 
 
-class ConsistencyJob(TrainingJob):
+class ConsistencyJob(ViewJob):
     """Third stage: the view network is distilled until one step is enough."""
 
     teacher: Path | None = Field(

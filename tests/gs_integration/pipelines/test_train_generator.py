@@ -5,10 +5,11 @@ from distill_core.distillation.checkpoints import read_state
 from distill_core.distillation.settings import ConsistencySettings, TrainingSettings
 from distill_core.distillation.training_log import read_log
 from distill_core.errors import UserError
-from distill_core.models.checkpoint_loading import load_generator
+from distill_core.models.checkpoint_loading import load_generator, new_generator
 from distill_core.progress import SilentProgress
 from gs_integration.pipelines.train_generator import train_generator
-from gs_integration.pipelines.training_settings import ConsistencyJob, DenoisingJob, SolidJob
+from gs_integration.pipelines.training_settings import ConsistencyJob, DenoisingJob, SolidJob, networks_of
+from gs_integration.pipelines.training_validation import one_step_figures
 
 STEPS = TrainingSettings(num_steps=2, log_every_steps=1, precision="fp32")
 
@@ -69,3 +70,18 @@ def test_another_presets_solid_is_a_sentence(trained, job, tmp_path):
 def test_missing_data_is_a_sentence(job, tmp_path):
     with pytest.raises(UserError, match=r"expected the index of a folder of packed models"):
         train_generator(SolidJob(**(job | {"data": tmp_path, "output_dir": tmp_path})), SilentProgress())
+
+
+def test_validation_asks_for_a_network_of_its_size(trained, job, tmp_path):
+    elsewhere = job | {"output_dir": tmp_path, "solid": job["output_dir"], "validation": tmp_path}
+    with pytest.raises(UserError, match=r"Expected a network of 128 px for --validation, got one of 32 px"):
+        train_generator(DenoisingJob(**elsewhere), SilentProgress())
+
+
+def test_validation_measures_one_step_of_a_network(shared_assets):
+    networks = networks_of("small")
+    generator = new_generator(networks)
+    measure = one_step_figures(shared_assets / "val_views", 1, generator.solid_network, networks)
+    figures = measure(generator.view_network)
+    assert figures["validation_psnr"] > 0
+    assert measure(generator.view_network) == figures
