@@ -17,7 +17,7 @@ _MARGIN_PX = 2
 
 
 def contact_sheet(
-    pictures: Sequence[Float[np.ndarray, "channels height width"]] | Float[np.ndarray, "number channels height width"],
+    pictures: Sequence[Float[np.ndarray, "_ _ _"]] | Float[np.ndarray, "number channels height width"],
     columns: int,
     labels: Sequence[str] | None = None,
     background: float | Sequence[float] | str = 1.0,
@@ -25,7 +25,8 @@ def contact_sheet(
     """Lay pictures out in rows, from the left, each in a cell of the largest picture's size.
 
     Args:
-        pictures: RGB or straight RGBA in 0..1; sizes may differ, smaller ones stand in the middle of their cells.
+        pictures: RGB or straight RGBA [3 or 4, height, width] in 0..1; sizes may differ, smaller ones stand in the
+            middle of their cells.
         columns: pictures in a row.
         labels: a line below each picture; longer ones are cut at the cell's width.
         background: what shows through: a grey value, RGB, or CHECKERBOARD.

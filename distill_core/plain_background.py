@@ -198,10 +198,13 @@ def _holes(difference: np.ndarray, enclosed: np.ndarray, threshold: float) -> np
     holes = np.zeros(distance.shape, bool)
     for label in np.flatnonzero(parts.areas >= smallest_px):
         left, top, width, height = parts.boxes[label]
-        window = np.s_[max(top - 2, 0) : top + height + 2, max(left - 2, 0) : left + width + 2]
+        window = np.s_[max(top - 4, 0) : top + height + 4, max(left - 4, 0) : left + width + 4]
         region = parts.labels[window] == label
-        rim = _dilated(region, 3) & ~region
-        is_sharp = rim.any() and np.percentile(beside[window][rim], 25) > 3 * threshold
-        if is_sharp and np.linalg.norm(difference[window][region].mean(axis=0)) < _HOLE_DISTANCE:
-            holes[window] |= region
+        is_background = np.linalg.norm(difference[window][region].mean(axis=0)) < _HOLE_DISTANCE
+        # Specks of ringing within a hole have no rim of their own.
+        filled = cv2.morphologyEx(region.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8)).astype(bool)
+        filled &= distance[window] < 3 * threshold
+        rim = _dilated(filled, 3) & ~filled
+        if is_background and rim.any() and np.percentile(beside[window][rim], 25) > 3 * threshold:
+            holes[window] |= filled
     return holes

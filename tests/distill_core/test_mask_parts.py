@@ -1,0 +1,28 @@
+import numpy as np
+from hypothesis import given
+from hypothesis.extra import numpy as arrays
+from scipy import ndimage
+
+from distill_core.mask_parts import connected_parts, main_parts
+
+
+@given(arrays.arrays(np.bool_, (9, 12)))
+def test_parts_are_those_of_scipy(mask: np.ndarray) -> None:
+    for connectivity, structure in ((4, None), (8, np.ones((3, 3)))):
+        parts = connected_parts(mask, connectivity=connectivity)
+        labels, number = ndimage.label(mask, structure)
+        assert len(parts.areas) == number + 1
+        for label in range(1, number + 1):
+            ours = np.unique(parts.labels[labels == label])
+            assert len(ours) == 1
+            assert parts.areas[ours[0]] == np.count_nonzero(labels == label)
+        assert parts.areas[0] == 0
+
+
+def test_small_parts_are_dropped() -> None:
+    mask = np.zeros((20, 20), bool)
+    mask[2:12, 2:12] = True
+    mask[15:17, 15:17] = True
+    np.testing.assert_array_equal(main_parts(mask, 0.02), mask)
+    assert main_parts(mask, 0.1).sum() == 100
+    assert not main_parts(np.zeros((4, 4), bool), 0.1).any()
