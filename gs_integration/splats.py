@@ -6,10 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-SH_COEFFICIENTS_BY_DEGREE = (1, 4, 9, 16)
-
-# The constant basis function of spherical harmonics, 1 / (2 sqrt(pi)): colour = 0.5 + SH_BAND_0 * harmonics[:, 0].
-SH_BAND_0 = 0.28209479177387814
+from gs_integration.formats.harmonics import COEFFICIENTS_BY_DEGREE, SH_BAND_0
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +44,7 @@ class Splats:
         for name, expected in expected_shapes.items():
             if tuple(getattr(self, name).shape) != expected:
                 raise ValueError(f"Splats.{name}: expected shape {expected}, got {tuple(getattr(self, name).shape)}")
-        if num_coefficients not in SH_COEFFICIENTS_BY_DEGREE:
+        if num_coefficients not in COEFFICIENTS_BY_DEGREE:
             raise ValueError(f"Splats.harmonics: expected 1, 4, 9 or 16 coefficients, got {num_coefficients}")
         kinds = {(tensor.dtype, tensor.device) for tensor in self.tensors().values()}
         if len(kinds) != 1:
@@ -79,7 +76,7 @@ class Splats:
     @property
     def sh_degree(self) -> int:
         """Degree of the spherical harmonics, 0 to 3."""
-        return SH_COEFFICIENTS_BY_DEGREE.index(self.harmonics.shape[1])
+        return COEFFICIENTS_BY_DEGREE.index(self.harmonics.shape[1])
 
     @property
     def device(self) -> torch.device:
@@ -109,7 +106,7 @@ class Splats:
         Args:
             degree: 0 to 3.
         """
-        num_coefficients = SH_COEFFICIENTS_BY_DEGREE[degree]
+        num_coefficients = COEFFICIENTS_BY_DEGREE[degree]
         kept = self.harmonics[:, :num_coefficients]
         missing = kept.new_zeros(len(self), num_coefficients - kept.shape[1], 3)
         return replace(self, harmonics=torch.cat([kept, missing], 1))

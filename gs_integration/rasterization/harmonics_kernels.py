@@ -6,10 +6,10 @@ Order and signs are those of splat files. x, y, z is the unit direction.
 import numba
 import numpy as np
 
-from gs_integration.rasterization.constants import SH_BAND_1, SH_BAND_2, SH_BAND_3
+from gs_integration.formats.harmonics import SH_BAND_0, SH_BAND_1, SH_BAND_2, SH_BAND_3
 
 _OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True, "fastmath": {"contract"}}
-_SH_BAND_0 = np.float32(0.28209479177387814)
+_K0 = np.float32(SH_BAND_0)
 _K1 = np.float32(SH_BAND_1)
 _K20, _K21, _K22 = (np.float32(factor) for factor in SH_BAND_2)
 _K30, _K31, _K32, _K33, _K34 = (np.float32(factor) for factor in SH_BAND_3)
@@ -25,7 +25,7 @@ def _direction(means, position, index):
 @numba.njit(**_OPTIONS, forceinline=True)
 def harmonic_basis(means, position, index, num_coefficients, basis):
     """Fill the first `num_coefficients` of basis [16] for the splat at `index`."""
-    basis[0] = _SH_BAND_0
+    basis[0] = _K0
     if num_coefficients > 1:
         x, y, z, _ = _direction(means, position, index)
         basis[1], basis[2], basis[3] = -_K1 * y, _K1 * z, -_K1 * x

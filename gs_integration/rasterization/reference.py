@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from gs_integration.formats.harmonics import SH_BAND_0, SH_BAND_1, SH_BAND_2, SH_BAND_3
 from gs_integration.rasterization.constants import (
     ADDED_VARIANCE_PX2,
     FAR_PLANE,
@@ -19,12 +20,9 @@ from gs_integration.rasterization.constants import (
     LOWEST_ALPHA,
     LOWEST_TRANSMITTANCE,
     NEAR_PLANE,
-    SH_BAND_1,
-    SH_BAND_2,
-    SH_BAND_3,
 )
 from gs_integration.rasterization.viewpoints import Viewpoints
-from gs_integration.splats import SH_BAND_0, Splats
+from gs_integration.splats import Splats
 
 
 @dataclass(frozen=True)
