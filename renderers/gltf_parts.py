@@ -14,7 +14,15 @@ import numpy as np
 from distill_core.errors import UserError
 from renderers.asset_folder import AssetFolder
 from renderers.gltf_structure import DRACO, GltfFile, accessor_values, damaged, read_gltf, read_uri
-from renderers.mesh_parts import MeshPart, check_finite, decoded_picture, holes_or_opaque, placed, with_opaque_alpha
+from renderers.mesh_parts import (
+    MeshPart,
+    check_finite,
+    decoded_picture,
+    holes_or_opaque,
+    placed,
+    with_bled_colours,
+    with_opaque_alpha,
+)
 
 _LOG = logging.getLogger(__name__)
 _TRIANGLES, _STRIP, _FAN = 4, 5, 6
@@ -191,7 +199,7 @@ def _read_picture(file: GltfFile, folder: AssetFolder, index: int, mode: str, cu
             # Renderers cut at one half.
             picture = picture.copy()
             picture[..., 3] = np.clip(picture[..., 3] * (0.5 / cutoff), 0, 255).astype(np.uint8)
-        return picture
+        return with_bled_colours(picture)
     return holes_or_opaque(picture) if mode == "BLEND" else with_opaque_alpha(picture)
 
 

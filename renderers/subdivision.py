@@ -31,6 +31,10 @@ def subdivided(
     if not max_edge > 0:
         raise ValueError(f"expected a positive length of edges, got {max_edge}")
     vertices, faces = mesh.vertices, mesh.faces
+    corners = vertices[faces]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2
+    # No triangle of such edges is larger than the equilateral one.
+    _check_count(float(area / (3**0.5 / 4 * max_edge**2)), mesh, max_edge)
     # What hangs on corners goes through the cuts as one table; pictures as the number of the original face.
     colours = np.zeros((len(faces), 3, 0), np.float32) if mesh.corner_colours is None else mesh.corner_colours
     normals = shading_normals(mesh) if corner_normals is None else corner_normals
@@ -42,11 +46,7 @@ def subdivided(
         cut = lengths.max(axis=1) > max_edge
         if not cut.any():
             break
-        if len(faces) + cut.sum() > _MAX_FACES:
-            raise UserError(
-                f"{mesh.name}: expected at most {_MAX_FACES:,} triangles with edges of {max_edge:g}, it takes more; "
-                "normalise the mesh or allow longer edges."
-            )
+        _check_count(float(len(faces) + cut.sum()), mesh, max_edge)
         vertices, halves, half_corners = _halved(vertices, faces[cut], corners[cut], lengths[cut].argmax(axis=1))
         faces = np.concatenate([faces[~cut], halves])
         corners = np.concatenate([corners[~cut], half_corners])
@@ -67,6 +67,14 @@ def subdivided(
     )
 
 
+def _check_count(num_faces: float, mesh: TexturedMesh, max_edge: float) -> None:
+    if num_faces > _MAX_FACES:
+        raise UserError(
+            f"{mesh.name}: expected at most {_MAX_FACES:,} triangles with edges of {max_edge:g}, it takes "
+            f"{num_faces:,.0f} or more; normalise the mesh or allow longer edges."
+        )
+
+
 def _halved(
     vertices: np.ndarray, faces: np.ndarray, corners: np.ndarray, longest: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,10 +87,10 @@ def _halved(
     start, end = longest, (longest + 1) % 3
     low = np.minimum(faces[rows, start], faces[rows, end])
     high = np.maximum(faces[rows, start], faces[rows, end])
-    edges, number = np.unique(np.stack([low, high], axis=1), axis=0, return_inverse=True)
-    middle = len(vertices) + number.reshape(-1)
+    edges, number = np.unique(low * len(vertices) + high, return_inverse=True)
+    middle = len(vertices) + number
     middle_corner = (corners[rows, start] + corners[rows, end]) / 2
-    vertices = np.concatenate([vertices, (vertices[edges[:, 0]] + vertices[edges[:, 1]]) / 2])
+    vertices = np.concatenate([vertices, (vertices[edges // len(vertices)] + vertices[edges % len(vertices)]) / 2])
     first, second = faces.copy(), faces.copy()
     first_corners, second_corners = corners.copy(), corners.copy()
     first[rows, end], second[rows, start] = middle, middle

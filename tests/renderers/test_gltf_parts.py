@@ -227,3 +227,15 @@ def test_draco_gives_the_vertices_of_the_uncompressed_file(shared_assets: Path) 
     mesh = load_mesh(shared_assets / "mixed_formats" / "ycb_063_b_marbles_draco.glb")
     other = trimesh.load_scene(shared_assets / "mixed_formats" / "ycb_063_b_marbles_draco.glb").to_mesh()
     np.testing.assert_array_equal(y_up(mesh).astype(np.float32), np.array(other.triangles, np.float32))
+
+
+def test_colours_of_texels_that_are_cut_away_do_not_reach_the_rims() -> None:
+    picture = np.zeros((4, 4, 4), np.uint8)
+    picture[:, :2] = (10, 200, 30, 255)
+    builder = GltfBuilder()
+    material = builder.material(picture, alphaMode="MASK")
+    builder.mesh({"POSITION": SQUARE, "TEXCOORD_0": SQUARE[:, :2].copy()}, TRIANGLES, material=material)
+    builder.node(mesh=0)
+    found = load(builder).base_colours[0]
+    np.testing.assert_array_equal(found[..., 3], picture[..., 3])
+    np.testing.assert_array_equal(found[..., :3], np.broadcast_to([10, 200, 30], (4, 4, 3)))
