@@ -163,7 +163,7 @@ def test_modes_and_formats_read_as_pillow_converts_them(
     mode: str, ending: str, gradient: np.ndarray, tmp_path: Path
 ) -> None:
     image = Image.fromarray(gradient).convert(mode)
-    image.save(tmp_path / f"picture{ending}", **({"lossless": True} if ending == ".webp" else {}))
+    image.save(tmp_path / f"picture{ending}", lossless=True)  # lossless is WebP's alone
     with Image.open(tmp_path / f"picture{ending}") as stored:
         expected = np.asarray(stored.convert("RGB")).transpose(2, 0, 1) / 255
     np.testing.assert_allclose(read_picture(tmp_path / f"picture{ending}").rgba[:3], expected, atol=1e-6)
@@ -292,8 +292,7 @@ def test_animations_use_the_first_frame_and_say_so(tmp_path: Path, caplog: pytes
     frames = [Image.new("RGB", (20, 20), colour) for colour in ("red", "green", "blue")]
     for ending in ("gif", "webp", "png", "tiff"):
         caplog.clear()
-        options = {"lossless": True} if ending == "webp" else {}
-        frames[0].save(tmp_path / f"frames.{ending}", save_all=True, append_images=frames[1:], **options)
+        frames[0].save(tmp_path / f"frames.{ending}", save_all=True, append_images=frames[1:], lossless=True)
         with caplog.at_level(logging.WARNING):
             rgba = read_picture(tmp_path / f"frames.{ending}").rgba
         np.testing.assert_allclose(rgba[:3].mean(axis=(1, 2)), [1, 0, 0], atol=0.01)
