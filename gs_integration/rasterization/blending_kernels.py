@@ -2,8 +2,8 @@
 
 Letters of the whole file: u, v mean in pixels; dx, dy pixel minus mean; T transmittance; w weight T alpha; sigma the
 exponent, sigma = (a dx^2 + c dy^2) / 2 + b dx dy. Powers of two are summed, not e: with h = log2(e) / 2,
-log2(alpha) = log2(opacity) - (l1 dx + l2 dy)^2 - (l3 dy)^2, where l1, l2, l3 are the Cholesky factor of h times the
-conic. A square cannot turn negative by rounding, as a needle's sigma would.
+log2(alpha) = log2(opacity) - q^2 - r^2, q = l1 dx + l2 dy, r = l3 dy, where l1, l2, l3 are the Cholesky factor of h
+times the conic. A square cannot turn negative by rounding, as a needle's sigma would.
 
 A pixel that is closed keeps its transmittance with a minus sign; so do the places of a tile outside the picture.
 """
@@ -39,9 +39,9 @@ _ROW = TILE_WIDTH + LANES
 U, V, L1, L2, L3, LOG2_OPACITY, RED, GREEN, BLUE, DEPTH, RADIUS_X, RADIUS_Y = range(12)
 PROJECTED_COLUMNS = 12
 
-# Columns of a pair's row of gradients: sums over the tile's pixels of s dx^m dy^n with s = dL/dsigma, of w dL/dcolour
-# and of w dL/d(depth sum).
-M0, MX, MY, MXX, MXY, MYY, G_RED, G_GREEN, G_BLUE, G_DEPTH = range(10)
+# Columns of a pair's row of gradients: sums over the tile's pixels of s = dL/dsigma times 1, q, r, q q, q r, r r, and
+# of w dL/dcolour and w dL/d(depth sum). In q and r a splat is round, so that even a needle's sums do not cancel.
+S, SQ, SR, SQQ, SQR, SRR, G_RED, G_GREEN, G_BLUE, G_DEPTH = range(10)
 GRADIENT_COLUMNS = 10
 
 _LOG2_LOWEST = np.float32(math.log2(LOWEST_ALPHA))
@@ -144,8 +144,8 @@ def _blend_splat(projected, index, tile_x, tile_y, state):
         row_power = projected[index, LOG2_OPACITY] - (l3 * dy) * (l3 * dy)
         first, end = _row_columns(row_power, l1, l2, dy, start_dx, first_column, end_column)
         for column in range(first, end, LANES):
-            t = slope + splat(l1 * (start_dx + np.float32(column - first_column)) + l2 * dy)
-            power = splat(row_power) - t * t
+            q = slope + splat(l1 * (start_dx + np.float32(column - first_column)) + l2 * dy)
+            power = splat(row_power) - q * q
             alpha = exp2(where_greater(power, lowest, power, lowest))
             alpha = where_greater(alpha, highest, highest, alpha)
             alpha = where_greater(lowest, power, zero, alpha)
@@ -223,16 +223,16 @@ def _splat_gradients(projected, index, tile_x, tile_y, state, pair_gradients, pa
     lowest, highest = splat(_LOG2_LOWEST), splat(np.float32(HIGHEST_ALPHA))
     closing = splat(np.float32(LOWEST_TRANSMITTANCE))
     slope = lane_numbers() * splat(l1)
-    m0, mx, my, mxx, mxy, myy = zero, zero, zero, zero, zero, zero
+    sum_s, sum_q, sum_r, sum_qq, sum_qr, sum_rr = zero, zero, zero, zero, zero, zero
     g_red, g_green, g_blue, g_depth = zero, zero, zero, zero
     for row in range(first_row, end_row):
         dy = start_dy + np.float32(row - first_row)
         row_power = projected[index, LOG2_OPACITY] - (l3 * dy) * (l3 * dy)
+        r = splat(l3 * dy)
         first, end = _row_columns(row_power, l1, l2, dy, start_dx, first_column, end_column)
         for column in range(first, end, LANES):
-            window_dx = start_dx + np.float32(column - first_column)
-            t = slope + splat(l1 * window_dx + l2 * dy)
-            power = splat(row_power) - t * t
+            q = slope + splat(l1 * (start_dx + np.float32(column - first_column)) + l2 * dy)
+            power = splat(row_power) - q * q
             alpha = exp2(where_greater(power, lowest, power, lowest))
             alpha = where_greater(lowest, power, zero, alpha)
             free = where_greater(alpha, highest, zero, one)
@@ -250,19 +250,17 @@ def _splat_gradients(projected, index, tile_x, tile_y, state, pair_gradients, pa
             behind = load(state, 1, row, column) - gain
             store(state, 1, row, column, behind)
             s = free * (behind * (alpha / (one - alpha)) - gain)
-            dx = lane_numbers() + splat(window_dx)
-            s_dx, dy_lanes = s * dx, splat(dy)
-            s_dy = s * dy_lanes
-            m0, mx, my = m0 + s, mx + s_dx, my + s_dy
-            mxx, mxy, myy = fused(s_dx, dx, mxx), fused(s_dx, dy_lanes, mxy), fused(s_dy, dy_lanes, myy)
+            s_q, s_r = s * q, s * r
+            sum_s, sum_q, sum_r = sum_s + s, sum_q + s_q, sum_r + s_r
+            sum_qq, sum_qr, sum_rr = fused(s_q, q, sum_qq), fused(s_q, r, sum_qr), fused(s_r, r, sum_rr)
             g_red, g_green = fused(weight, to_red, g_red), fused(weight, to_green, g_green)
             g_blue, g_depth = fused(weight, to_blue, g_blue), fused(weight, to_depth, g_depth)
-    pair_gradients[pair, M0] = lane_sum(m0)
-    pair_gradients[pair, MX] = lane_sum(mx)
-    pair_gradients[pair, MY] = lane_sum(my)
-    pair_gradients[pair, MXX] = lane_sum(mxx)
-    pair_gradients[pair, MXY] = lane_sum(mxy)
-    pair_gradients[pair, MYY] = lane_sum(myy)
+    pair_gradients[pair, S] = lane_sum(sum_s)
+    pair_gradients[pair, SQ] = lane_sum(sum_q)
+    pair_gradients[pair, SR] = lane_sum(sum_r)
+    pair_gradients[pair, SQQ] = lane_sum(sum_qq)
+    pair_gradients[pair, SQR] = lane_sum(sum_qr)
+    pair_gradients[pair, SRR] = lane_sum(sum_rr)
     pair_gradients[pair, G_RED] = lane_sum(g_red)
     pair_gradients[pair, G_GREEN] = lane_sum(g_green)
     pair_gradients[pair, G_BLUE] = lane_sum(g_blue)

@@ -8,14 +8,14 @@ import math
 import numba
 import numpy as np
 
-from gs_integration.rasterization.blending_kernels import G_DEPTH, G_RED, M0, MX, MXX, MXY, MY, MYY, RED
+from gs_integration.rasterization.blending_kernels import G_DEPTH, G_RED, L1, L2, L3, RED, SQ, SQQ, SQR, SR, SRR, S
 from gs_integration.rasterization.harmonics_kernels import direction_gradient, harmonic_basis
 from gs_integration.rasterization.projection_kernels import (
-    ADDED_VARIANCE,
+    HALF_LOG2_E,
+    ROOT_HALF_LOG2_E,
     SPLATS_A_CHUNK,
     camera_mean,
     clamped_slopes,
-    covariance,
     image_axes,
     projected_axes,
     rotation_matrix,
@@ -87,13 +87,14 @@ def project_gradients(
                 width,
                 height,
                 antialiased,
+                projected[index],
                 given,
                 index,
                 mean_gradients,
                 quaternion_gradients,
                 scale_gradients,
             )
-            logit_gradients[index] -= given[M0] / (np.float32(1) + math.exp(opacity_logits[index]))
+            logit_gradients[index] -= given[S] / (np.float32(1) + math.exp(opacity_logits[index]))
             harmonic_basis(means, position, index, num_coefficients, basis)
             for k in range(num_coefficients):
                 weights[k] = np.float32(0)
@@ -109,21 +110,34 @@ def project_gradients(
 
 
 @numba.njit(**_OPTIONS, forceinline=True)
-def _covariance_gradient(xx, xy, yy, determinant, before, antialiased, given):
-    """dL/dC as xx, xy, yy of a symmetric matrix: -K G K, and what opacities get through rho."""
-    a, b, c = yy / determinant, -xy / determinant, xx / determinant
-    half = np.float32(0.5)
-    ga, gb, gc = half * given[MXX], half * given[MXY], half * given[MYY]
-    # G K, then -K (G K).
-    p00, p01, p10, p11 = ga * a + gb * b, ga * b + gb * c, gb * a + gc * b, gb * b + gc * c
-    gxx, gxy, gyy = -(a * p00 + b * p10), -(a * p01 + b * p11), -(b * p01 + c * p11)
+def _axes_gradient(axes, l1, l2, l3, given, antialiased):
+    """dL/dB, and where antialiased what opacity adds through rho.
+
+    With K = L L^T, dL/dC = -L Q L^T / 2 where Q holds the sums of s (q, r)^T (q, r), and dL/dB = 2 dL/dC B. L^T B comes
+    first: its entries are at most 1, while K of a needle times its length would cancel.
+    """
+    a0, a1, a2, b0, b1, b2 = axes
+    qq, qr, rr = given[SQQ] / HALF_LOG2_E, given[SQR] / HALF_LOG2_E, given[SRR] / HALF_LOG2_E
+    p0, p1, p2 = l1 * a0 + l2 * b0, l1 * a1 + l2 * b1, l1 * a2 + l2 * b2
+    r0, r1, r2 = l3 * b0, l3 * b1, l3 * b2
     if antialiased:
-        # Opacity above 1/255 keeps rho, and with it the determinant before, away from 0.
-        share = half * given[M0]
-        gxx -= share * ((yy - ADDED_VARIANCE) / before - a)
-        gxy -= share * (-xy / before - b)
-        gyy -= share * ((xx - ADDED_VARIANCE) / before - c)
-    return gxx, gxy, gyy
+        # log rho = (log det(B B^T) - log det C) / 2; the second part has the derivative K B = L (L^T B).
+        qq, rr = qq - given[S], rr - given[S]
+    t0, t1, t2 = -(qq * p0 + qr * r0), -(qq * p1 + qr * r1), -(qq * p2 + qr * r2)
+    v0, v1, v2 = -(qr * p0 + rr * r0), -(qr * p1 + rr * r1), -(qr * p2 + rr * r2)
+    ga0, ga1, ga2 = l1 * t0, l1 * t1, l1 * t2
+    gb0, gb1, gb2 = l2 * t0 + l3 * v0, l2 * t1 + l3 * v1, l2 * t2 + l3 * v2
+    if antialiased:
+        # det(B B^T) = |m|^2 with m the cross product of B's rows. Opacity above 1/255 keeps it away from 0.
+        m0, m1, m2 = a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0
+        share = given[S] / (m0 * m0 + m1 * m1 + m2 * m2)
+        ga0 -= share * (b1 * m2 - b2 * m1)
+        ga1 -= share * (b2 * m0 - b0 * m2)
+        ga2 -= share * (b0 * m1 - b1 * m0)
+        gb0 -= share * (m1 * a2 - m2 * a1)
+        gb1 -= share * (m2 * a0 - m0 * a2)
+        gb2 -= share * (m0 * a1 - m1 * a0)
+    return ga0, ga1, ga2, gb0, gb1, gb2
 
 
 @numba.njit(**_OPTIONS, forceinline=True)
@@ -136,6 +150,7 @@ def _shape_gradients(
     width,
     height,
     antialiased,
+    row,
     given,
     index,
     mean_gradients,
@@ -151,13 +166,10 @@ def _shape_gradients(
     s0, s1, s2 = math.exp(log_scales[index, 0]), math.exp(log_scales[index, 1]), math.exp(log_scales[index, 2])
     jx, jy = image_axes(pose, fx / pz, -fx * slope_x / pz, fy / pz, -fy * slope_y / pz)
     axes = projected_axes(jx, jy, rotation, (s0, s1, s2))
-    xx, xy, yy, determinant, before = covariance(axes)
-    gxx, gxy, gyy = _covariance_gradient(xx, xy, yy, determinant, before, antialiased, given)
-    # dL/dB = 2 dL/dC B.
-    two = np.float32(2)
+    l1, l2, l3 = row[L1] / ROOT_HALF_LOG2_E, row[L2] / ROOT_HALF_LOG2_E, row[L3] / ROOT_HALF_LOG2_E
+    ga0, ga1, ga2, gb0, gb1, gb2 = _axes_gradient(axes, l1, l2, l3, given, antialiased)
     a0, a1, a2, b0, b1, b2 = axes
-    ga0, ga1, ga2 = two * (gxx * a0 + gxy * b0), two * (gxx * a1 + gxy * b1), two * (gxx * a2 + gxy * b2)
-    gb0, gb1, gb2 = two * (gxy * a0 + gyy * b0), two * (gxy * a1 + gyy * b1), two * (gxy * a2 + gyy * b2)
+    two = np.float32(2)
 
     # Through B = (J W) R diag(s) to the scales: R^T (J W)^T dL/dB needs only what B / s already holds.
     scale_gradients[index, 0] += ga0 * a0 + gb0 * b0
@@ -187,8 +199,7 @@ def _shape_gradients(
     g02 = x0 * pose[2, 0] + x1 * pose[2, 1] + x2 * pose[2, 2]
     g11 = y0 * pose[1, 0] + y1 * pose[1, 1] + y2 * pose[1, 2]
     g12 = y0 * pose[2, 0] + y1 * pose[2, 1] + y2 * pose[2, 2]
-    a, b, c = yy / determinant, -xy / determinant, xx / determinant
-    gu, gv = -(a * given[MX] + b * given[MY]), -(b * given[MX] + c * given[MY])
+    gu, gv = -l1 * given[SQ] / ROOT_HALF_LOG2_E, -(l2 * given[SQ] + l3 * given[SR]) / ROOT_HALF_LOG2_E
     _add_mean_gradient(
         px, py, pz, slope_x, slope_y, lens, pose, (gu, gv), (g00, g02, g11, g12), given, index, mean_gradients
     )

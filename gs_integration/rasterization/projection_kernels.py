@@ -38,7 +38,8 @@ INVISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 ADDED_VARIANCE = np.float32(ADDED_VARIANCE_PX2)
 _LOG2_E = np.float32(math.log2(math.e))
-_ROOT_HALF_LOG2_E = np.float32(math.sqrt(math.log2(math.e) / 2))
+HALF_LOG2_E = np.float32(math.log2(math.e) / 2)
+ROOT_HALF_LOG2_E = np.float32(math.sqrt(math.log2(math.e) / 2))
 _HIGHEST_RADIUS_PX = np.float32(1e6)
 _RADIUS_SLACK_PX = np.float32(0.01)
 """The bound of 1/255 is met exactly at the radius: rounding must not cut a pixel that is still inside."""
@@ -236,8 +237,8 @@ def _project_shape(
     row = projected[index]
     row[U], row[V], row[DEPTH] = u, v, pz
     # Cholesky factor of K: a = yy / det, b = -xy / det, c - b^2 / a = 1 / yy.
-    root = _ROOT_HALF_LOG2_E / np.sqrt(determinant * yy)
-    row[L1], row[L2], row[L3] = root * yy, -root * xy, _ROOT_HALF_LOG2_E / np.sqrt(yy)
+    root = ROOT_HALF_LOG2_E / np.sqrt(determinant * yy)
+    row[L1], row[L2], row[L3] = root * yy, -root * xy, ROOT_HALF_LOG2_E / np.sqrt(yy)
     row[LOG2_OPACITY] = np.log(opacity) * _LOG2_E
     row[RADIUS_X], row[RADIUS_Y] = min(radius_x, _HIGHEST_RADIUS_PX), min(radius_y, _HIGHEST_RADIUS_PX)
     return True
