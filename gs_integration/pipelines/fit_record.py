@@ -99,12 +99,14 @@ def fit_record(path: Path, settings: FitRecordSettings, progress: Progress) -> F
         UserError: the capture cannot be read, or does not allow the beginning that was asked for.
     """
     learned, compared = _split(path, settings.holdout_every)
+    # A capture may hold both transforms.json and a COLMAP model, in different worlds: points only with their own poses.
+    model = path if learned.metadata.get("format") == "colmap" else None
+    if settings.begin_from == "points" and model is None:
+        raise UserError("Expected a COLMAP model to begin from its points, got another capture; begin from random.")
     progress.stage("pictures", len(learned) + (len(compared) if compared else 0))
     fitted = _read_views(learned, settings.resolution, progress)
     held_out = _read_views(compared, settings.resolution, progress) if compared else RecordViews([], [], [])
     progress.stage("beginning", None)
-    # A capture may hold both transforms.json and a COLMAP model, in different worlds: points only with their own poses.
-    model = path if learned.metadata.get("format") == "colmap" else None
     initial, hull, begun_from = _beginning(model, fitted, settings)
     device = splat_device(torch_device(settings.device))
     result = fit_splats(
@@ -160,10 +162,7 @@ def _beginning(
             splats = splats_from_hull(hull, views.cameras, views.pictures, num_splats=num_splats, seed=seed)
             return splats, hull, choice
         case "points":
-            if colmap_model is None:
-                raise UserError(
-                    "Expected a COLMAP model to begin from its points, got a capture without; begin from random."
-                )
+            assert colmap_model is not None
             positions, colours = read_sparse_points(colmap_model)
             return splats_from_points(positions, colours / 255, num_splats=num_splats, seed=seed), None, choice
         case "random":

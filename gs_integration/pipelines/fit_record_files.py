@@ -1,6 +1,6 @@
 """What a fit of a record leaves in its folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from distill_core.contact_sheet import contact_sheet
 from distill_core.images import composite, resize_premultiplied, write_png
 from distill_core.progress import Progress
 from gs_integration.capture_orbit import capture_orbit
-from gs_integration.formats.arrays import SplatArrays
+from gs_integration.formats.arrays import Axes, SplatArrays
 from gs_integration.formats.ply import write_ply
 from gs_integration.output_folder import complete_folder
 from gs_integration.pipelines.fit_record import FittedRecord
@@ -45,8 +45,16 @@ def save_fit(result: FittedRecord, folder: Path, run: RunRecord) -> None:
             run.progress.stage("turntable", num_frames)
             write_film(temporary / "turntable.mp4", _film(result, num_frames, run.progress), side_px=_FILM_PX)
         run.progress.stage("files", None)
-        arrays = SplatArrays(**{name: tensor.numpy() for name, tensor in result.splats.tensors().items()})
-        write_ply(temporary / "splats.ply", arrays, axes="z-up")
+        tensors = result.splats.tensors()
+        arrays = SplatArrays(
+            means=tensors["means"].numpy(),
+            quaternions_wxyz=tensors["quaternions_wxyz"].numpy(),
+            log_scales=tensors["log_scales"].numpy(),
+            opacity_logits=tensors["opacity_logits"].numpy(),
+            harmonics=tensors["harmonics"].numpy(),
+            axes=nearest_axes(result.fitted.cameras),
+        )
+        write_ply(temporary / "splats.ply", arrays)
         write_png(temporary / "preview.png", preview(result))
         write_json(temporary / "report.json", run.report(result.settings, **findings(result)))
 
@@ -65,7 +73,11 @@ def findings(result: FittedRecord) -> dict[str, object]:
             "held_out": len(result.held_out.cameras),
             "sizes_px": [list(size) for size in sizes],
         },
-        "splats": {"count": len(result.splats), "count_over_time": result.fit.counts},
+        "splats": {
+            "count": len(result.splats),
+            "axes": nearest_axes(result.fitted.cameras),
+            "count_over_time": result.fit.counts,
+        },
         "fit_seconds": round(result.fit.seconds, 2),
         "held_out": {
             "psnr": result.mean("psnr"),
@@ -74,6 +86,17 @@ def findings(result: FittedRecord) -> dict[str, object]:
             "views": [asdict(score) for score in result.scores],
         },
     }
+
+
+def nearest_axes(cameras: Sequence[Camera]) -> Axes:
+    """Name the axes of a capture's world: those in which its cameras stand most nearly upright.
+
+    Args:
+        cameras: of the capture.
+    """
+    up = -np.stack([camera.camera_to_world[:3, 1] for camera in cameras]).mean(axis=0)
+    along: dict[Axes, float] = {"z-up": float(up[2]), "y-up": float(up[1]), "y-down": float(-up[1])}
+    return max(along, key=lambda axes: along[axes])
 
 
 def table(result: FittedRecord) -> str:

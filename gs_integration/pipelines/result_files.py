@@ -12,11 +12,10 @@ from distill_core.cameras import Camera
 from distill_core.contact_sheet import contact_sheet
 from distill_core.images import composite, resize_premultiplied, write_png
 from distill_core.transforms_files import transforms_text
+from gs_integration.formats.arrays import SplatArrays, axes_rotation
+from gs_integration.formats.ply import write_ply
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.splats import Splats
-
-# From the world (z up, the picture's camera looking along y) to files with y down: x stays, y points down, z away.
-WORLD_TO_Y_DOWN = np.array([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 
 _PREVIEW_PX = 128
 _PREVIEW_COLUMNS = 8
@@ -55,13 +54,11 @@ def write_splats(file: Path, splats: Splats, axes: Literal["y-down", "z-up"]) ->
     Returns:
         The 4x4 matrix that takes the file's coordinates to the world.
     """
-    from gs_integration.formats.arrays import SplatArrays
-    from gs_integration.formats.ply import write_ply
-
-    world_to_splats = WORLD_TO_Y_DOWN if axes == "y-down" else np.eye(4)
-    arrays = SplatArrays(**{name: tensor.numpy() for name, tensor in splats.to("cpu").tensors().items()})
-    write_ply(file, arrays.transform(world_to_splats), axes=axes)
-    return np.linalg.inv(world_to_splats)
+    in_world = SplatArrays(**{name: tensor.numpy() for name, tensor in splats.to("cpu").tensors().items()}, axes="z-up")
+    write_ply(file, in_world.in_axes(axes))
+    splats_to_world = np.eye(4)
+    splats_to_world[:3, :3] = axes_rotation(axes, "z-up")
+    return splats_to_world
 
 
 def write_sheet(file: Path, labelled: Sequence[tuple[str, np.ndarray]]) -> None:
