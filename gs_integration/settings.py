@@ -10,34 +10,44 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    iterations: int = Field(600, ge=1, le=100_000, description="optimization steps, one view each")
-    num_splats: int = Field(20_000, ge=16, le=2_000_000, description="number of splats to begin with")
+    iterations: int = Field(default=600, ge=1, le=100_000, description="optimization steps, one view each")
+    num_splats: int = Field(default=20_000, ge=16, le=2_000_000, description="number of splats to begin with")
     max_splats: int = Field(
-        20_000, ge=16, le=5_000_000, description="number to which splats may grow where views are not yet explained"
+        default=20_000,
+        ge=16,
+        le=5_000_000,
+        description="number to which splats may grow where views are not yet explained",
     )
     harmonics_degree: Literal[0, 1, 2, 3] = Field(
-        0, description="how finely a splat's colour may depend on the direction it is seen from; 0 is not at all"
+        default=0,
+        description="how finely a splat's colour may depend on the direction it is seen from; 0 is not at all",
     )
     robust_width: float = Field(
-        0.03,
+        default=0.03,
         gt=0,
         le=1,
         description="colour difference (0 to 1) above which the loss is linear, below which it is square",
     )
-    structure_weight: float = Field(0.2, ge=0, lt=1, description="weight of 1 - SSIM against the colour difference")
-    silhouette_weight: float = Field(0.5, ge=0, le=10, description="weight of the squared difference of alpha")
+    structure_weight: float = Field(
+        default=0.2, ge=0, lt=1, description="weight of 1 - SSIM against the colour difference"
+    )
+    silhouette_weight: float = Field(default=0.5, ge=0, le=10, description="weight of the squared difference of alpha")
     fit_background: Literal["random", "white"] = Field(
-        "random", description="what shows through the splats while they are fitted"
+        default="random", description="what shows through the splats while they are fitted"
     )
     half_resolution_share: float = Field(
-        0.33, ge=0, le=1, description="share of the iterations that run at half resolution"
+        default=0.33, ge=0, le=1, description="share of the iterations that run at half resolution"
     )
     refinements: int = Field(
-        2, ge=0, le=100, description="how often splats are dropped and set anew where they are missing"
+        default=2, ge=0, le=100, description="how often splats are dropped and set anew where they are missing"
     )
-    largest_elongation: float = Field(3.0, ge=1, le=1000, description="longest axis of a splat over its middle one")
-    correct_colours: bool = Field(True, description="estimate a gain and an offset for each view but the source")
-    correct_flow: bool = Field(True, description="estimate a smooth displacement for each view but the source")
+    largest_elongation: float = Field(
+        default=3.0, ge=1, le=1000, description="longest axis of a splat over its middle one"
+    )
+    correct_colours: bool = Field(
+        default=True, description="estimate a gain and an offset for each view but the source"
+    )
+    correct_flow: bool = Field(default=True, description="estimate a smooth displacement for each view but the source")
 
 
 def capture_settings(**changes: Any) -> FitSettings:
@@ -71,21 +81,23 @@ class FitRecordSettings(BaseModel):
 
     fit: FitSettings = capture_settings()
     resolution: int = Field(
-        512, ge=16, le=4096, description="longer side of the pictures in pixels; larger ones are reduced to it"
+        default=512, ge=16, le=4096, description="longer side of the pictures in pixels; larger ones are reduced to it"
     )
     holdout_every: int = Field(
-        5,
+        default=5,
         ge=0,
         description="every so many views one is kept out of the fit and compared, 0 for none; a capture that comes "
         "with its own train and test files is split as they say",
     )
     begin_from: Literal["auto", "hull", "points", "random"] = Field(
-        "auto",
+        default="auto",
         description="where splats begin: in the hull of the silhouettes, at COLMAP's points, or anywhere the cameras "
         "look; auto takes the first that the capture allows",
     )
     turntable_frames: int = Field(
-        72, ge=0, le=720, description="frames of the turntable film, 24 a second; 0 for no film"
+        default=72, ge=0, le=720, description="frames of the turntable film, 24 a second; 0 for no film"
     )
-    seed: int = Field(0, ge=0, lt=2**63, description="the same seed on the same machine gives the same files")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where to compute; auto takes CUDA if present")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="the same seed on the same machine gives the same files")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="where to compute; auto takes CUDA if present"
+    )

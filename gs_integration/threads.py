@@ -14,7 +14,8 @@ def numba_threads_as_torch() -> Iterator[None]:
     # The first question starts numba's OpenMP pool, which changes torch's number of threads behind its back.
     before = numba.get_num_threads()
     torch.set_num_threads(wanted)
-    numba.set_num_threads(max(1, min(wanted, numba.config.NUMBA_NUM_THREADS)))
+    largest = numba.config.NUMBA_NUM_THREADS  # pyright: ignore - numba fills its settings from the environment
+    numba.set_num_threads(max(1, min(wanted, largest)))
     try:
         yield
     finally:

@@ -65,7 +65,7 @@ def test_unprojecting_inverts_projecting():
     camera = orbit_camera(200, -30, width=33, height=47).cropped(3, 4, 30, 40)
     points = np.random.default_rng(0).uniform(-0.8, 0.8, (20, 3))
     pixels, depth = camera.project(points)
-    np.testing.assert_allclose(unproject(camera, *pixels.T, depth), points, atol=1e-12)
+    np.testing.assert_allclose(unproject(camera, pixels[:, 0], pixels[:, 1], depth), points, atol=1e-12)
 
 
 def test_random_splats_are_seen_by_three_cameras_and_have_a_pixels_colour():

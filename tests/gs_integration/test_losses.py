@@ -20,7 +20,7 @@ def pictures(height: int = 23, width: int = 37) -> tuple[np.ndarray, np.ndarray,
 def test_kernels_equal_torch_in_float64(structure, robust_width):
     weights = LossWeights(robust_width, structure, 0.5)
     colour, alpha, target, background = pictures()
-    value, by_colour, by_alpha = PictureLoss(*alpha.shape, weights)(colour, alpha, target, background)
+    value, by_colour, by_alpha = PictureLoss(23, 37, weights)(colour, alpha, target, background)
     leaves = [torch.tensor(part, dtype=torch.float64, requires_grad=True) for part in (colour, alpha)]
     given = [torch.tensor(part, dtype=torch.float64) for part in (target, background)]
     loss = picture_loss(leaves[0], leaves[1], given[0], given[1], weights)
@@ -63,7 +63,7 @@ def test_the_window_sums_to_one_and_is_symmetric():
 def test_equal_pictures_have_no_loss_and_no_gradient():
     colour, _, target, background = pictures()
     colour[:] = target[:3] + (1 - target[3]) * background[:, None, None]
-    value, by_colour, by_alpha = PictureLoss(*target.shape[1:], WEIGHTS)(colour, target[3], target, background)
+    value, by_colour, by_alpha = PictureLoss(23, 37, WEIGHTS)(colour, target[3], target, background)
     # The largest gradient that one value can have is its share of the mean.
     assert value == pytest.approx(0, abs=1e-6)
     assert np.abs(by_colour).max() < 1e-4 / colour.size
@@ -74,4 +74,4 @@ def test_a_value_that_is_not_finite_stops_the_fit():
     colour, alpha, target, background = pictures()
     colour[0, 3, 4] = np.nan
     with pytest.raises(FloatingPointError, match="not finite"):
-        PictureLoss(*alpha.shape, WEIGHTS)(colour, alpha, target, background)
+        PictureLoss(23, 37, WEIGHTS)(colour, alpha, target, background)

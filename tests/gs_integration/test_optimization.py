@@ -11,7 +11,7 @@ from gs_integration.optimization import FitResult, fit_splats
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.settings import FitSettings, capture_settings
 from gs_integration.splats import Splats
-from gs_integration.visual_hull import visual_hull
+from gs_integration.visual_hull import Pictures, visual_hull
 
 SETTINGS = capture_settings(iterations=120, num_splats=800, max_splats=1200, refinements=4, harmonics_degree=1)
 UNSEEN = [orbit_camera(azimuth, 25, width=64, height=64) for azimuth in (20, 140, 260)]
@@ -50,7 +50,7 @@ def views() -> tuple[list[Camera], np.ndarray, Splats]:
     return cameras, pictures, splats_from_hull(hull, cameras, pictures, num_splats=SETTINGS.num_splats)
 
 
-def fit(views: tuple[list[Camera], np.ndarray, Splats], settings: FitSettings = SETTINGS, **options) -> FitResult:
+def fit(views: tuple[list[Camera], Pictures, Splats], settings: FitSettings = SETTINGS, **options) -> FitResult:
     return fit_splats(*views, settings, SilentProgress(), **options)
 
 
@@ -130,7 +130,7 @@ class CancelAfter(SilentProgress):
 def test_a_caller_can_cancel_and_sees_previews(views):
     progress = CancelAfter(30)
     with pytest.raises(Cancelled):
-        fit_splats(*views, SETTINGS, progress)
+        fit_splats(views[0], views[1], views[2], SETTINGS, progress)
     assert progress.left == -1
     assert progress.previews >= 2
 

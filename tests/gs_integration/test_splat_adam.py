@@ -54,8 +54,9 @@ def test_the_kernel_equals_its_twin_for_other_devices():
     rates = torch.linspace(0.1, 0.5, 5, dtype=torch.float64)
     ours, theirs = [part.clone() for part in values], [part.clone() for part in values]
     corrections = [0.3, 0.05]
-    splat_adam.adam_step(*(part.numpy() for part in ours), rates.numpy(), *_DECAYS, *corrections)
-    splat_adam._torch_adam_step(*theirs, rates.float(), corrections)
+    arrays = [part.numpy() for part in ours]
+    splat_adam.adam_step(arrays[0], arrays[1], arrays[2], arrays[3], rates.numpy(), *_DECAYS, *corrections)
+    splat_adam._torch_adam_step(theirs[0], theirs[1], theirs[2], theirs[3], rates.float(), corrections)
     for our_part, their_part in zip(ours, theirs, strict=True):
         torch.testing.assert_close(our_part, their_part, atol=1e-6, rtol=1e-5)
 

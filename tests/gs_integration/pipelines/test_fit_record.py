@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill_core.cameras import orbit_rig
+from distill_core.errors import UserError
+from distill_core.progress import SilentProgress
+from distill_core.records import MultiViewRecord, write_record
+from gs_integration.pipelines.fit_record import fit_record
+from gs_integration.settings import FitRecordSettings, capture_settings
+
+SHORT = FitRecordSettings(
+    fit=capture_settings(iterations=40, num_splats=600, max_splats=800, refinements=2, harmonics_degree=0),
+    resolution=64,
+    turntable_frames=0,
+)
+
+
+def short(**changes) -> FitRecordSettings:
+    return SHORT.model_copy(update=changes)
+
+
+def test_the_chair_is_fitted_to_its_train_file_and_compared_with_its_test_file(shared_assets: Path):
+    result = fit_record(shared_assets / "captures" / "nerf_synthetic_chair", SHORT, SilentProgress())
+    assert (len(result.fitted.cameras), len(result.scores)) == (80, 20)
+    assert result.begun_from == "hull"
+    assert (result.fitted.cameras[0].width, result.fitted.cameras[0].height) == (64, 64)
+    # An empty white picture scores 11 dB, the coloured hull alone 22.
+    assert result.mean("psnr") > 22
+    assert result.mean("psnr_inside") < result.mean("psnr")
+    assert 0.7 < result.mean("ssim") < 1
+
+
+def test_a_colmap_capture_begins_at_its_points_and_leaves_every_fifth_view_out(shared_assets: Path):
+    result = fit_record(shared_assets / "captures" / "fox" / "sparse" / "0", short(resolution=48), SilentProgress())
+    assert (len(result.fitted.cameras), len(result.scores)) == (40, 10)
+    assert result.begun_from == "points"
+    assert result.mean("psnr") > 12
+    assert (result.fitted.cameras[0].width, result.fitted.cameras[0].height) == (27, 48)
+
+
+def test_points_of_a_colmap_model_in_another_world_are_not_taken(shared_assets: Path):
+    fox = shared_assets / "captures" / "fox"
+    with pytest.raises(UserError, match="COLMAP"):
+        fit_record(fox, short(begin_from="points", resolution=24), SilentProgress())
+
+
+def test_photographs_without_alpha_have_no_hull(tmp_path: Path):
+    cameras = orbit_rig(6, width=32, height=24)
+    pictures = np.random.default_rng(0).random((6, 4, 24, 32)).astype(np.float32)
+    pictures[:, 3] = 1
+    write_record(MultiViewRecord(cameras, pictures), tmp_path / "record")
+    settings = FitRecordSettings(fit=SHORT.fit.model_copy(update={"iterations": 5}), holdout_every=0)
+    result = fit_record(tmp_path / "record", settings, SilentProgress())
+    assert result.begun_from == "random"
+    assert result.scores == []
+    assert np.isnan(result.mean("psnr"))
+    # Pictures are never enlarged.
+    assert result.fitted.cameras[0].width == 32
+
+
+def test_silhouettes_without_an_object_are_refused(tmp_path: Path):
+    cameras = orbit_rig(4, width=32, height=32)
+    write_record(MultiViewRecord(cameras, np.zeros((4, 4, 32, 32), np.float32)), tmp_path / "record")
+    with pytest.raises(UserError, match="silhouettes"):
+        fit_record(tmp_path / "record", SHORT, SilentProgress())
