@@ -77,9 +77,11 @@ class ViewNetwork(nn.Module):
     ) -> Float[Tensor, "batch 4 height width"]:
         """The clean prediction of views at `time`: premultiplied RGBA in -1..1."""
         skip, _, scale = boundary_scalings(self.schedule, time, self.settings.sigma_data)
-        scaled = per_sample(scale, noisy) * noisy
+        # Unit variance would pour noise of full strength into a network that must learn to ignore it at time 1; damped by
+        # the share that is signal, the noisy view fades out as it stops saying anything.
+        damped = per_sample(scale.square() * self.schedule.alpha(time) * self.settings.sigma_data, noisy) * noisy
         guide = condition.guide
-        folded = self.fold(torch.cat([scaled, guide.channels()], 1))
+        folded = self.fold(torch.cat([damped, guide.channels()], 1))
         patches = (folded.shape[3], folded.shape[2])
         # Geometry stays in float32, whatever the network's precision.
         with torch.autocast(noisy.device.type, enabled=False):
@@ -87,7 +89,7 @@ class ViewNetwork(nn.Module):
         embedding = self.embedding(self._features(time, condition))
         tokens = condition.source_tokens * condition.source_present[:, None, None]
         hidden, _ = self.trunk(self.entry(torch.cat([folded, rays], 1)), embedding, condition.views_per_set, tokens)
-        detail = self.fold_fine(torch.cat([guide.picture(), guide.seen, scaled], 1))
+        detail = self.fold_fine(torch.cat([guide.picture(), guide.seen, damped], 1))
         fine = self.fine(torch.cat([self.unfold(hidden), detail], 1)).float()
         blended = _gated(fine[:, :4], fine[:, 4:].sigmoid(), guide)
         keep = per_sample(skip, noisy)
