@@ -10,6 +10,7 @@ settings and a progress that speaks to the terminal, and turns every ending into
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,8 @@ def run(
         description: text at the top of --help, usually the script's `__doc__`.
         arguments: what to parse instead of the command line.
     """
+    # Numba would try Intel's pool first, find the one that Open3D brought into the process, and warn of its age.
+    os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
     with Interruption() as interruption:
         try:
             status = _parse_and_call(main, settings_type, description, arguments)

@@ -8,6 +8,8 @@ from pathlib import Path
 # Before anything imports torch or numba: two cores, and what is measured here is not speed.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+# Numba would try Intel's pool first, find the one that Open3D brought into the process, and warn of its age.
+os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
 
 import hypothesis
 import numpy as np

@@ -149,6 +149,13 @@ def test_warnings_are_shown_once_in_one_line(program, tmp_path: Path) -> None:
     assert error == "warning: no [bold]wood texture\nwarning: two lines (UserWarning)\ntold\n"
 
 
+def test_numbas_threads_start_silently_beside_open3d(program, tmp_path: Path) -> None:
+    body = "import numba, open3d\nnumba.get_num_threads()\nnumba.njit(parallel=True)(lambda n: n)(1)\nsay('ready')"
+    status, output, error = run_program(program(body), cwd=tmp_path)
+    assert (status, output) == (0, "ready\n")
+    assert "TBB" not in error
+
+
 def test_progress_without_a_terminal_is_plain_lines(program, tmp_path: Path) -> None:
     body = "progress.stage('painting', 4)\nprogress.advance(4)\nprogress.stage('drying', None)"
     status, _, error = run_program(program(body), cwd=tmp_path)
