@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from distill_core.mask_parts import connected_parts
+from distill_core.mask_parts import connected_parts, main_parts
 
 # The numbers of this module were chosen on photographs, catalogue pictures and rendered pictures, by eye.
 _RING_SHARE = 0.02
@@ -23,6 +23,7 @@ _RINGING_PX, _RINGING_SHARE, _PALE_PART_PX = 17, 0.2, 5
 # Light and shadow on the background: chroma beside the background's, growing with the change of lightness (light that
 # the object throws back is tinted); the range of lightness; the largest step from one pixel to the next.
 _SHADE_CHROMA, _SHADE_TINT, _SHADE_DARKEST, _SHADE_BRIGHTEST, _SHADE_STEP = 4.5, 0.3, -45.0, 20.0, 1.2
+_SHADOW_TINT, _SHADOW_STEP, _FOOT_SHARE = 0.45, 0.12, 0.3
 _GAP_SHARE, _SHADE_GAP_SHARE = 0.004, 0.015
 _HOLE_DISTANCE = 2.5
 _PAINTED_NOISE, _WHITE_LIGHTNESS = 0.3, 97.0
@@ -111,6 +112,9 @@ def object_before(
     # Narrow leaks into the object are closed; shade, which proves less, needs a wider way.
     passable = _opened(same, _GAP_SHARE) | _opened(same | shaded, _SHADE_GAP_SHARE)
     outside = _reached_from_border(passable)
+    if not background.is_painted:
+        shadow = _below(~outside) & _cast_shadow(lab, lab - background.nearest_colour(lab))
+        outside = _reached_from_border(passable | _opened(same | shaded | shadow, _SHADE_GAP_SHARE) & _below(~outside))
     outside |= _dilated(outside, 3) & same
     return ~(outside | _holes(lab - background.nearest_colour(lab), same & ~outside, threshold))
 
@@ -164,10 +168,35 @@ def _shaded(lab: np.ndarray, difference: np.ndarray, noise: float) -> np.ndarray
     """Where the background is only darker or brighter, by soft steps."""
     lightness = difference[..., 0]
     chroma = np.linalg.norm(difference[..., 1:], axis=2)
-    smooth = cv2.GaussianBlur(lab[..., 0], (0, 0), 1.0)
-    step = np.hypot(cv2.Sobel(smooth, -1, 1, 0, scale=0.125), cv2.Sobel(smooth, -1, 0, 1, scale=0.125))
     in_range = (lightness > _SHADE_DARKEST) & (lightness < _SHADE_BRIGHTEST)
-    return in_range & (chroma < _SHADE_CHROMA + _SHADE_TINT * np.abs(lightness)) & (step < _SHADE_STEP * max(1, noise))
+    soft = _step(lab) < _SHADE_STEP * max(1, noise)
+    return in_range & (chroma < _SHADE_CHROMA + _SHADE_TINT * np.abs(lightness)) & soft
+
+
+def _step(lab: np.ndarray) -> np.ndarray:
+    """Change of lightness from a pixel to the next."""
+    smooth = cv2.GaussianBlur(lab[..., 0], (0, 0), 1.0)
+    return np.hypot(cv2.Sobel(smooth, -1, 1, 0, scale=0.125), cv2.Sobel(smooth, -1, 0, 1, scale=0.125))
+
+
+def _cast_shadow(lab: np.ndarray, difference: np.ndarray) -> np.ndarray:
+    """Where the ground may lie in the object's own shadow, which is darker and harder than shade elsewhere.
+
+    A shadow grows over several pixels, so that its steps are small beside its depth; the edge of a pale object is not.
+    """
+    depth = -difference[..., 0]
+    chroma = np.linalg.norm(difference[..., 1:], axis=2)
+    soft = _step(lab) < _SHADE_STEP / 4 + _SHADOW_STEP * depth
+    return (depth > 0) & (depth < -_SHADE_DARKEST) & (chroma < _SHADE_CHROMA + _SHADOW_TINT * depth) & soft
+
+
+def _below(mask: np.ndarray) -> np.ndarray:
+    """The rows at the foot of a mask, where things throw their shadows."""
+    rows = np.flatnonzero(main_parts(mask, 0.05).any(axis=1))
+    below = np.zeros(mask.shape, bool)
+    if rows.size:
+        below[round(rows[-1] - _FOOT_SHARE * (rows[-1] - rows[0])) :] = True
+    return below
 
 
 def _opened(mask: np.ndarray, share: float) -> np.ndarray:
