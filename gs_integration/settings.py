@@ -4,13 +4,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+_STEPS_A_VIEW = 25
+_FEWEST_STEPS = 800
+
 
 class FitSettings(BaseModel):
     """Views to splats; the defaults are for generated views, which disagree a little with one another."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    iterations: int = Field(default=600, ge=1, le=100_000, description="optimization steps, one view each")
+    iterations: int | None = Field(
+        default=600,
+        ge=1,
+        le=100_000,
+        description="optimization steps, one view each; None means 25 a view, at least 800",
+    )
     num_splats: int = Field(default=20_000, ge=16, le=2_000_000, description="number of splats to begin with")
     max_splats: int = Field(
         default=20_000,
@@ -49,6 +57,14 @@ class FitSettings(BaseModel):
     )
     correct_flow: bool = Field(default=True, description="estimate a smooth displacement for each view but the source")
 
+    def num_steps(self, num_views: int) -> int:
+        """Return the number of optimization steps for so many views.
+
+        Args:
+            num_views: number of views that are fitted.
+        """
+        return max(_STEPS_A_VIEW * num_views, _FEWEST_STEPS) if self.iterations is None else self.iterations
+
 
 def capture_settings(**changes: Any) -> FitSettings:
     """Return settings for pictures that agree: photographs with poses, or renders.
@@ -60,11 +76,12 @@ def capture_settings(**changes: Any) -> FitSettings:
         pydantic.ValidationError: a field that is not admitted.
     """
     defaults: dict[str, Any] = {
-        "iterations": 3000,
+        "iterations": None,
         "num_splats": 20_000,
         "max_splats": 50_000,
         "harmonics_degree": 2,
-        "robust_width": 0.002,
+        "robust_width": 0.01,
+        "half_resolution_share": 0.2,
         "fit_background": "white",
         "refinements": 20,
         "largest_elongation": 10.0,
