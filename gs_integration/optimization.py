@@ -91,9 +91,9 @@ def fit_splats(
     with numba_threads_as_torch():
         fit = _Fit(cameras, pictures, initial, settings, source_view, hull, seed, rates or LearningRates(), backend)
         began = time.perf_counter()
-        progress.stage("splats", settings.iterations)
+        progress.stage("splats", fit.num_steps)
         losses, counts = [], [len(initial)]
-        for step in range(settings.iterations):
+        for step in range(fit.num_steps):
             if step in fit.refinement_steps:
                 fit.refine(step)
                 counts.append(len(fit.adam.splats))
@@ -126,6 +126,7 @@ class _Fit:
                 raise ValueError(f"expected a picture {(4, camera.height, camera.width)}, got {target.shape}")
         self._settings, self._source_view, self._hull = settings, source_view, hull
         self._backend: Backend = backend
+        self.num_steps = settings.num_steps(len(cameras))
         self._generator = np.random.default_rng(seed)
         self._levels = [_Level(cameras, targets, settings)]
         if settings.half_resolution_share > 0 and min(map(min, (t.shape[1:] for t in targets))) >= _SMALLEST_HALVED_PX:
@@ -139,14 +140,14 @@ class _Fit:
         )
         self._angle_weights = weights_by_angle(cameras, source_view)
         self._order: list[int] = []
-        begin, end = (round(share * settings.iterations) for share in (_REFINEMENTS_BEGIN, _REFINEMENTS_END))
+        begin, end = (round(share * self.num_steps) for share in (_REFINEMENTS_BEGIN, _REFINEMENTS_END))
         self.refinement_steps = {
             int(step) for step in np.linspace(begin, end, settings.refinements + 1, dtype=int)[: settings.refinements]
         }
         self._rendered: Rasterized | None = None
 
     def _level(self, step: int) -> "_Level":
-        return self._levels[-1 if step < self._settings.half_resolution_share * self._settings.iterations else 0]
+        return self._levels[-1 if step < self._settings.half_resolution_share * self.num_steps else 0]
 
     def _next_view(self) -> int:
         if not self._order:
@@ -167,7 +168,7 @@ class _Fit:
 
     def step(self, step: int) -> float:
         """Take one step on one view and return its loss."""
-        share = step / self._settings.iterations
+        share = step / self.num_steps
         level, view = self._level(step), self._next_view()
         self._raise_sh_degree(share)
         truth, background = level.pictures[view], self._background(share)
@@ -192,7 +193,7 @@ class _Fit:
     def refine(self, step: int) -> None:
         """Drop splats and set others, so that their number grows evenly up to the settings' limit."""
         settings = self._settings
-        share = (step / settings.iterations - _REFINEMENTS_BEGIN) / (_REFINEMENTS_END - _REFINEMENTS_BEGIN)
+        share = (step / self.num_steps - _REFINEMENTS_BEGIN) / (_REFINEMENTS_END - _REFINEMENTS_BEGIN)
         first, last = min(settings.num_splats, settings.max_splats), settings.max_splats
         target = round(first * (last / first) ** min(share + 1 / max(settings.refinements, 1), 1))
         level = self._level(step)

@@ -83,7 +83,7 @@ def capture_settings(**changes: Any) -> FitSettings:
         "robust_width": 0.01,
         "half_resolution_share": 0.2,
         "fit_background": "white",
-        "refinements": 20,
+        "refinements": 10,
         "largest_elongation": 10.0,
         "correct_colours": False,
         "correct_flow": False,

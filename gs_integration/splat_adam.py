@@ -28,11 +28,11 @@ class LearningRates:
     """
 
     means: float = 1.6e-3
-    quaternions_wxyz: float = 5e-3
-    log_scales: float = 1e-2
+    quaternions_wxyz: float = 1e-2
+    log_scales: float = 2e-2
     opacity_logits: float = 5e-2
     colours: float = 1e-2
-    view_dependence: float = 1e-3
+    view_dependence: float = 3e-3
 
     def by_field(self, scene_radius: float, num_coefficients: int) -> dict[str, np.ndarray]:
         """Return the rate of each column of each of the splats' tensors, flattened to [N, D].
