@@ -27,6 +27,9 @@ class ViewNetworkSettings(BaseModel):
     embedding: int = Field(default=192, ge=8, description="length of the embedding of time and pose")
     fine_channels: int = Field(default=28, ge=4, description="channels that the trunk gives the thin path")
     sigma_data: float = Field(default=0.65, gt=0, description="standard deviation of premultiplied RGBA in -1..1")
+    sigma_skip: float = Field(
+        default=0.1, gt=0, description="noise at which half of a view is skipped through; the rest must be predicted"
+    )
 
 
 class ViewGeneratorSettings(BaseModel):

@@ -76,7 +76,8 @@ class ViewNetwork(nn.Module):
         self, noisy: Float[Tensor, "batch 4 height width"], time: Float[Tensor, " batch"], condition: ViewCondition
     ) -> Float[Tensor, "batch 4 height width"]:
         """The clean prediction of views at `time`: premultiplied RGBA in -1..1."""
-        skip, _, scale = boundary_scalings(self.schedule, time, self.settings.sigma_data)
+        scale = boundary_scalings(self.schedule, time, self.settings.sigma_data).input
+        skip = boundary_scalings(self.schedule, time, self.settings.sigma_skip).skip
         # Unit variance would pour noise of full strength into a network that must learn to ignore it at time 1; damped
         # by the share that is signal, the noisy view fades out as it stops saying anything.
         damped = per_sample(scale.square() * self.schedule.alpha(time) * self.settings.sigma_data, noisy) * noisy
