@@ -148,12 +148,12 @@ def _video_encoder() -> Finding:
 
 
 def _checkpoint() -> Finding:
-    found = sorted((_REPOSITORY / "checkpoints").rglob("small*.safetensors"))
-    detail = f"{found[0].relative_to(_REPOSITORY)}, {found[0].stat().st_size / 1e6:.0f} MB" if found else ""
+    file = _REPOSITORY / "checkpoints" / "small" / "model.safetensors"
+    found = file.is_file()
     return Finding(
         "the small checkpoint",
-        bool(found),
-        detail,
+        found,
+        f"{file.relative_to(_REPOSITORY)}, {file.stat().st_size / 1e6:.0f} MB" if found else "",
         "image_to_3dgs.py and generate_views.py cannot run; fitting splats to posed pictures works.",
         "Get the whole repository, or train one: scripts/train.py --help",
     )
