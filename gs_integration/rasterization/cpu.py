@@ -6,11 +6,9 @@ of its own, then sum a splat's rows and go back through the projection. Nothing 
 bits do not depend on their number.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -27,6 +25,7 @@ from gs_integration.rasterization import (
 )
 from gs_integration.rasterization.viewpoints import Viewpoints
 from gs_integration.splats import Splats
+from gs_integration.threads import numba_threads_as_torch
 
 FloatArray = npt.NDArray[np.float32]
 FiveArrays = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
@@ -85,7 +84,7 @@ class _Blended(torch.autograd.Function):
         transmittance = np.zeros((count, height, width), np.float32)
         depth_sum = np.zeros((count, height, width), np.float32)
         passes = []
-        with _torch_threads():
+        with numba_threads_as_torch():
             for view in range(count):
                 view_pass = _prepare(arrays, views, view, antialiased)
                 blending_kernels.blend(
@@ -117,7 +116,7 @@ class _Blended(torch.autograd.Function):
         behind, colour_gradient, depth_gradient = (
             tensor.contiguous().numpy() for tensor in (behind, colour_gradient, depth_gradient)
         )
-        with _torch_threads():
+        with numba_threads_as_torch():
             for view, view_pass in enumerate(ctx.passes):
                 given = (behind[view], colour_gradient[view], depth_gradient[view])
                 _add_gradients(arrays, view_pass, ctx.size, ctx.antialiased, given, gradients)
@@ -184,19 +183,3 @@ def _add_gradients(
         splat_gradients,
         *gradients,
     )
-
-
-@contextmanager
-def _torch_threads() -> Iterator[None]:
-    """Let numba use as many threads as torch: they share one pool, and two sizes get in each other's way."""
-    wanted = torch.get_num_threads()
-    before = numba.get_num_threads()
-    if torch.get_num_threads() != wanted:
-        # Numba's first question for its threads started the pool, which sets OpenMP's number for torch too.
-        torch.set_num_threads(wanted)
-    largest = numba.config.NUMBA_NUM_THREADS  # pyright: ignore - numba fills its settings from the environment
-    numba.set_num_threads(max(1, min(wanted, largest)))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(before)
