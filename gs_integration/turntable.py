@@ -1,12 +1,15 @@
 """A short film of splats turning in front of the camera."""
 
-from collections.abc import Iterator
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from distill_core.cameras import orbit_camera
+from distill_core.errors import UserError
 from distill_core.progress import Progress
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.splats import Splats
@@ -45,29 +48,56 @@ def turntable_frames(
         progress.advance()
 
 
-def write_film(path: Path, frames: Iterator[np.ndarray], *, side_px: int) -> None:
+def write_film(path: Path, frames: Iterable[np.ndarray], *, side_px: int) -> None:
     """Write frames, uint8 [side, side, 3], as an H.264 film that every browser shows.
 
+    Args:
+        path: an .mp4 file; its folder exists.
+        frames: drawn one after another while the film is written.
+        side_px: side of the frames, even.
+
     Raises:
-        OSError: the file cannot be written.
+        UserError: the film cannot be written.
     """
+    with tempfile.TemporaryFile() as complaints:
+        ffmpeg = subprocess.Popen(_ffmpeg_command(path, side_px), stdin=subprocess.PIPE, stderr=complaints)
+        assert ffmpeg.stdin is not None
+        try:
+            with ffmpeg.stdin as pipe:
+                for frame in frames:
+                    pipe.write(np.ascontiguousarray(frame).tobytes())
+        except BrokenPipeError:
+            pass  # it has stopped by itself, and has said why
+        except BaseException:
+            ffmpeg.kill()
+            raise
+        finally:
+            status = ffmpeg.wait()
+        if status != 0:
+            complaints.seek(0)
+            said = complaints.read().decode(errors="replace").strip().splitlines()
+            reason = said[-1] if said else f"it ended with status {status}, as when the disk is full"
+            raise UserError(
+                f"Expected ffmpeg to write the film {path}, got: {reason}; free space or choose another folder."
+            )
+
+
+def _ffmpeg_command(path: Path, side_px: int) -> list[str]:
+    # The package brings the program with it; imported here, for it looks for the program when it is imported.
     import imageio_ffmpeg
 
-    writer = imageio_ffmpeg.write_frames(
-        str(path),
-        (side_px, side_px),
-        fps=FRAMES_PER_SECOND,
-        codec="libx264",
-        pix_fmt_out="yuv420p",
-        macro_block_size=2,
-        output_params=["-crf", "18", "-movflags", "+faststart", "-threads", "1"],
-        ffmpeg_log_level="error",
-    )
-    writer.send(None)
-    try:
-        for frame in frames:
-            writer.send(np.ascontiguousarray(frame))
-    finally:
-        writer.close()
-    if not path.exists() or path.stat().st_size == 0:
-        raise OSError(f"the film {path} was not written")
+    source = [
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{side_px}x{side_px}",
+        "-r",
+        str(FRAMES_PER_SECOND),
+        "-i",
+        "-",
+    ]
+    # One thread: the bytes of the film then depend on the frames alone.
+    codec = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18", "-threads", "1", "-movflags", "+faststart"]
+    return [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *source, *codec, str(path)]

@@ -12,6 +12,7 @@ import torch
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
 from distill_core.images import composite
+from gs_integration.rasterization.reference import rotation_matrices
 from gs_integration.splats import Splats
 
 logger = logging.getLogger(__name__)
@@ -73,14 +74,5 @@ def start_viewer(splats: Splats, cameras: Sequence[Camera], pictures: Sequence[n
 
 def covariances(splats: Splats) -> torch.Tensor:
     """Return the covariance of each Gaussian in the world, [N, 3, 3]."""
-    w, x, y, z = torch.nn.functional.normalize(splats.quaternions_wxyz, dim=1).unbind(1)
-    rotation = torch.stack(
-        [
-            1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-            2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-            2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-        ],
-        dim=1,
-    ).reshape(-1, 3, 3)  # fmt: skip
-    spread = rotation * splats.scales[:, None]
+    spread = rotation_matrices(splats.quaternions_wxyz) * splats.scales[:, None]
     return spread @ spread.transpose(1, 2)

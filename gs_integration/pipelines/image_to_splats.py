@@ -3,8 +3,11 @@
 The generated views and the picture itself, which is exact, are fitted with splats that begin on the predicted solid.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from jaxtyping import Float
 
 from distill_core import metrics
@@ -13,7 +16,7 @@ from distill_core.guide import Solid
 from distill_core.images import Picture, resize_premultiplied
 from distill_core.models.view_generator import ViewGenerator
 from distill_core.progress import Progress
-from gs_integration.initialization import splats_from_hull
+from gs_integration.initialization import splats_from_hull, unproject
 from gs_integration.optimization import fit_splats
 from gs_integration.pipelines.image_to_views import image_to_views
 from gs_integration.pipelines.result_files import over_white, render_over_white
@@ -96,10 +99,29 @@ def solid_of_views(views: GeneratedViews, begin_from: str) -> HullGrid:
     """
     if begin_from == "solid":
         return solid_grid(lambda points: occupancy_at(views.solid, points))
-    cameras = [views.source.camera.resized(*views.pictures.shape[:1:-1]), *views.cameras]
-    source_alpha = resize_premultiplied(views.source.rgba, *views.pictures.shape[:1:-1])[3]
+    size = views.pictures.shape[:1:-1]
+    source_alpha = resize_premultiplied(views.source.rgba, *size)[3]
     alphas = np.concatenate([source_alpha[None], views.pictures[:, 3]])
-    return visual_hull(cameras, alphas, allowed_misses=1)
+    return visual_hull([views.source.camera.resized(*size), *views.cameras], alphas, allowed_misses=1)
+
+
+def with_source_surface(grid: HullGrid, views: GeneratedViews) -> HullGrid:
+    """Add the surface that the picture shows: what it shows is there, however faint in the prediction.
+
+    Args:
+        grid: a solid of the object.
+        views: the picture and its predicted solid, which says how far each pixel is.
+    """
+    camera, alpha = views.source.camera, views.source.rgba[3]
+    with torch.inference_mode():
+        depth = functional.interpolate(views.solid.front_depth(), alpha.shape, mode="nearest")[0, 0].cpu().numpy()
+    rows, columns = np.nonzero(alpha > 0.5)
+    points = unproject(camera, columns + 0.5, rows + 0.5, depth[rows, columns])
+    place = np.floor((points - grid.corner) / grid.voxel_size).astype(np.int64)
+    place = place[((place >= 0) & (place < grid.occupied.shape)).all(axis=1)]
+    occupied = grid.occupied.copy()
+    occupied[tuple(place.T)] = True
+    return replace(grid, occupied=occupied)
 
 
 def occupancy_at(solid: Solid, points: Float[np.ndarray, "points 3"]) -> Float[np.ndarray, " points"]:

@@ -18,7 +18,7 @@ from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.splats import Splats
 
 _PREVIEW_PX = 128
-_PREVIEW_COLUMNS = 8
+_PREVIEW_COLUMNS = 9
 
 
 def write_pictures(
@@ -54,7 +54,15 @@ def write_splats(file: Path, splats: Splats, axes: Literal["y-down", "z-up"]) ->
     Returns:
         The 4x4 matrix that takes the file's coordinates to the world.
     """
-    in_world = SplatArrays(**{name: tensor.numpy() for name, tensor in splats.to("cpu").tensors().items()}, axes="z-up")
+    splats = splats.to("cpu")
+    in_world = SplatArrays(
+        means=splats.means.numpy(),
+        quaternions_wxyz=splats.quaternions_wxyz.numpy(),
+        log_scales=splats.log_scales.numpy(),
+        opacity_logits=splats.opacity_logits.numpy(),
+        harmonics=splats.harmonics.numpy(),
+        axes="z-up",
+    )
     write_ply(file, in_world.in_axes(axes))
     splats_to_world = np.eye(4)
     splats_to_world[:3, :3] = axes_rotation(axes, "z-up")
