@@ -123,7 +123,7 @@ def with_bled_colours(picture: np.ndarray) -> np.ndarray:
         return picture
     from scipy.ndimage import distance_transform_edt
 
-    rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    rows, columns = np.asarray(distance_transform_edt(hidden, return_distances=False, return_indices=True))
     picture = picture.copy()
     picture[..., :3] = picture[rows, columns, :3]
     return picture

@@ -122,10 +122,10 @@ def test_the_source_view_of_a_solid_shows_the_source():
 def test_dropped_parts_cannot_be_read():
     targets = _targets()
     generator = torch.Generator().manual_seed(2)
-    guide = Guide(
-        *(torch.rand(3, channels, 32, 32, generator=generator) for channels in (3, 1, 1, 1, 3)),
-        torch.ones(3, 3),
+    colour, seen, mask, depth, normals = (
+        torch.rand(3, channels, 32, 32, generator=generator) for channels in (3, 1, 1, 1, 3)
     )
+    guide = Guide(colour, seen, mask, depth, normals, torch.ones(3, 3))
     assert len(targets) == 3
     dropped = guide.dropped(torch.tensor([[True, False, False], [False, True, False], [True, True, True]]))
     assert not dropped.colour[0].any()

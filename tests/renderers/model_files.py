@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 import numpy as np
+import trimesh
 from PIL import Image
 
 CUBE_VERTICES = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
@@ -113,3 +114,10 @@ def cube_obj(**replaced: str) -> str:
     lines = [f"v {x} {y} {z}" for x, y, z in CUBE_VERTICES]
     lines += [f"f {a + 1} {b + 1} {c + 1}" for a, b, c in CUBE_FACES]
     return "\n".join(lines) + "\n" + "".join(replaced.values())
+
+
+def exported(mesh: trimesh.Trimesh, file_type: str) -> bytes:
+    """A mesh as a file of a binary format, in memory."""
+    data = mesh.export(file_type=file_type)
+    assert isinstance(data, bytes)
+    return data

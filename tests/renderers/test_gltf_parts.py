@@ -3,6 +3,7 @@ import json
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,8 +123,8 @@ def test_alpha_modes_say_what_cuts(mode: str, cutoff: float | None, expected: li
     picture = np.zeros((1, 3, 4), np.uint8)
     picture[0, :, 3] = (0, 100, 200)
     builder = GltfBuilder()
-    extra = {"alphaMode": mode} | ({} if cutoff is None else {"alphaCutoff": cutoff})
-    material = builder.material(picture, **extra)
+    extra: dict[str, Any] = {"alphaMode": mode} | ({} if cutoff is None else {"alphaCutoff": cutoff})
+    material = builder.material(picture, None, **extra)
     builder.mesh({"POSITION": SQUARE, "TEXCOORD_0": SQUARE[:, :2].copy()}, TRIANGLES, material=material)
     builder.node(mesh=0)
     np.testing.assert_array_equal(load(builder).base_colours[0][0, :, 3], expected)
@@ -141,8 +142,8 @@ def test_glass_is_drawn_opaque() -> None:
 def test_a_skin_in_the_pose_it_was_bound_in_changes_nothing_and_follows_its_joints() -> None:
     def skinned(joint: dict) -> np.ndarray:
         builder = GltfBuilder()
-        weights = np.tile(np.float32([0.25, 0.75, 0, 0]), (4, 1))
-        joints = np.tile(np.uint8([0, 1, 0, 0]), (4, 1))
+        weights = np.tile(np.array([0.25, 0.75, 0, 0], np.float32), (4, 1))
+        joints = np.tile(np.array([0, 1, 0, 0], np.uint8), (4, 1))
         builder.mesh({"POSITION": SQUARE, "JOINTS_0": joints, "WEIGHTS_0": weights}, TRIANGLES)
         builder.tree["accessors"][1]["normalized"] = False
         still = builder.node(translation=[0, 5, 0])

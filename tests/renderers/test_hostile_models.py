@@ -100,7 +100,7 @@ def test_any_damaged_number_is_refused_or_read_but_never_crashes() -> None:
             "POSITION": np.eye(3, dtype=np.float32),
             "TEXCOORD_0": np.zeros((3, 2), np.float32),
             "JOINTS_0": np.zeros((3, 4), np.uint8),
-            "WEIGHTS_0": np.tile(np.float32([1, 0, 0, 0]), (3, 1)),
+            "WEIGHTS_0": np.tile(np.array([1, 0, 0, 0], np.float32), (3, 1)),
         },
         material=builder.material(
             np.zeros((2, 2, 3), np.uint8), {"extensions": {"KHR_texture_transform": {"scale": [2, 2]}}}

@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import open3d as o3d
 import pytest
 
@@ -17,7 +18,7 @@ HALF_A_LEVEL = 0.5 / 255
 
 
 def mesh_of(
-    vertices: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray | None = None, picture: np.ndarray | None = None
+    vertices: np.ndarray, faces: npt.ArrayLike, corner_uvs: np.ndarray | None = None, picture: np.ndarray | None = None
 ) -> TexturedMesh:
     faces = np.asarray(faces, np.int64)
     return TexturedMesh(

@@ -83,7 +83,7 @@ def test_faces_without_area_take_no_part_and_do_not_break_others() -> None:
 def test_stored_normals_win_where_there_are_any() -> None:
     builder = GltfBuilder()
     triangle = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
-    tilted = np.tile(np.float32([0.6, 0, 0.8]), (3, 1))
+    tilted = np.tile(np.array([0.6, 0, 0.8], np.float32), (3, 1))
     builder.mesh({"POSITION": triangle, "NORMAL": tilted})
     builder.mesh({"POSITION": triangle + 3})
     builder.mesh({"POSITION": triangle + 6, "NORMAL": -tilted})

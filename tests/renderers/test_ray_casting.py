@@ -6,12 +6,13 @@ import trimesh
 
 from renderers.meshes import TexturedMesh, load_mesh, normalised
 from renderers.ray_casting import RayCaster
+from tests.renderers.model_files import exported
 
 
 @pytest.fixture
 def sphere() -> TexturedMesh:
     shape = trimesh.creation.icosphere(subdivisions=4)
-    return load_mesh(trimesh.Trimesh(shape.vertices, shape.faces).export(file_type="ply"), file_type="ply")
+    return load_mesh(exported(trimesh.Trimesh(shape.vertices, shape.faces), "ply"), file_type="ply")
 
 
 def directions(count: int, seed: int = 0) -> np.ndarray:

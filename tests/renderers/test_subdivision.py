@@ -8,6 +8,7 @@ from distill_core.errors import UserError
 from renderers.meshes import TexturedMesh, load_mesh, normalised
 from renderers.normals import shading_normals
 from renderers.subdivision import subdivided
+from tests.renderers.model_files import exported
 
 
 def edge_lengths(mesh: TexturedMesh) -> np.ndarray:
@@ -34,9 +35,9 @@ def test_edges_are_short_and_area_texture_area_and_volume_stay(shared_assets: Pa
 
 def test_a_closed_mesh_stays_closed() -> None:
     sphere = trimesh.creation.icosphere(subdivisions=1)
-    mesh = load_mesh(trimesh.Trimesh(sphere.vertices, sphere.faces).export(file_type="stl"), file_type="stl")
+    mesh = load_mesh(exported(trimesh.Trimesh(sphere.vertices, sphere.faces), "stl"), file_type="stl")
     merged = trimesh.Trimesh(mesh.vertices, mesh.faces)
-    mesh = load_mesh(merged.export(file_type="ply"), file_type="ply")
+    mesh = load_mesh(exported(merged, "ply"), file_type="ply")
     fine = subdivided(mesh, max_edge=0.13)
     assert trimesh.Trimesh(fine.vertices, fine.faces).is_watertight
 
@@ -62,6 +63,7 @@ def test_short_edges_are_left_alone(shared_assets: Path) -> None:
     mesh = normalised(load_mesh(shared_assets / "mixed_formats" / "ycb_006_mustard_bottle.glb"))
     fine = subdivided(mesh, max_edge=3.0)
     np.testing.assert_array_equal(fine.faces, mesh.faces)
+    assert fine.corner_normals is not None
     np.testing.assert_allclose(fine.corner_normals, shading_normals(mesh), atol=1e-6)
 
 
