@@ -119,7 +119,7 @@ def test_a_full_disk_leaves_nothing_behind(program: list[str], shared_assets: Pa
 def test_ctrl_c_keeps_the_pictures_that_are_finished(shared_assets: Path, tmp_path: Path):
     files = [shared_assets / "pictures" / name for name in ("toy_bus.png", "toy_turtle.png", "alarm_clock.png")]
     folder = copies(files, tmp_path / "pictures")
-    arguments = [SPLATS_PROGRAM, str(folder), "--output-dir", str(tmp_path / "out"), *SHORT, "--iterations", "2000"]
+    arguments = [SPLATS_PROGRAM, str(folder), "--output-dir", str(tmp_path / "out"), *SHORT, "--iterations", "200"]
     process = start_program(arguments)
     first = tmp_path / "out" / "alarm_clock"
     waited_since = time.monotonic()
