@@ -1,4 +1,4 @@
-"""Numba kernels: which splats touch which tile, front to back, and the sums over a splat's tiles.
+"""Numba kernels: which splats touch which tile, front to back.
 
 A pair is a splat in a tile. Pairs are numbered splat by splat, so that a splat's pairs lie side by side and their
 gradients are summed in one order whatever the threads; tiles list pairs in the order of depth.
@@ -90,14 +90,3 @@ def fill_tiles(projected, ranked, width, height, pair_starts, tile_starts, tile_
                 tile_splats[place] = index
                 tile_pairs[place] = pair
                 pair += 1
-
-
-@numba.njit(**_OPTIONS, parallel=True)
-def sum_pairs(pair_starts, pair_gradients, splat_gradients):
-    """Sum the rows [pairs, C] of every splat's pairs into [N, C], in their order."""
-    for index in numba.prange(len(pair_starts) - 1):
-        for column in range(pair_gradients.shape[1]):
-            total = np.float32(0)
-            for pair in range(pair_starts[index], pair_starts[index + 1]):
-                total += pair_gradients[pair, column]
-            splat_gradients[index, column] = total

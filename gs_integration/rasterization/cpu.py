@@ -109,7 +109,7 @@ class _Blended(torch.autograd.Function):
         colour_gradient, transmittance_gradient, depth_gradient = gradients_given
         *parameters, colour, transmittance, depth_sum = ctx.saved_tensors
         arrays = _arrays(parameters)
-        gradients = _arrays([torch.zeros_like(parameter) for parameter in parameters])
+        gradients = _zeros_like(arrays)
         # What a pixel's splats and what lies behind them are worth, before the first splat.
         behind = (colour * colour_gradient).sum(1)
         behind += depth_sum * depth_gradient + transmittance * transmittance_gradient
@@ -126,6 +126,11 @@ class _Blended(torch.autograd.Function):
 def _arrays(tensors: Sequence[Tensor]) -> FiveArrays:
     """The memory of the five tensors of splats as arrays."""
     means, quaternions, log_scales, opacity_logits, harmonics = (tensor.detach().numpy() for tensor in tensors)
+    return means, quaternions, log_scales, opacity_logits, harmonics
+
+
+def _zeros_like(arrays: FiveArrays) -> FiveArrays:
+    means, quaternions, log_scales, opacity_logits, harmonics = (np.zeros_like(array) for array in arrays)
     return means, quaternions, log_scales, opacity_logits, harmonics
 
 
@@ -169,8 +174,6 @@ def _add_gradients(
     blending_kernels.blend_gradients(
         view.projected, view.tile_starts, view.tile_splats, view.tile_pairs, *size, *given, pair_gradients
     )
-    splat_gradients = np.zeros((len(view.projected), blending_kernels.GRADIENT_COLUMNS), np.float32)
-    binning_kernels.sum_pairs(view.pair_starts, pair_gradients, splat_gradients)
     projection_gradient_kernels.project_gradients(
         *arrays,
         view.pose,
@@ -180,6 +183,6 @@ def _add_gradients(
         antialiased,
         view.projected,
         view.pair_starts,
-        splat_gradients,
+        pair_gradients,
         *gradients,
     )

@@ -8,7 +8,21 @@ import math
 import numba
 import numpy as np
 
-from gs_integration.rasterization.blending_kernels import G_DEPTH, G_RED, L1, L2, L3, RED, SQ, SQQ, SQR, SR, SRR, S
+from gs_integration.rasterization.blending_kernels import (
+    G_DEPTH,
+    G_RED,
+    GRADIENT_COLUMNS,
+    L1,
+    L2,
+    L3,
+    RED,
+    SQ,
+    SQQ,
+    SQR,
+    SR,
+    SRR,
+    S,
+)
 from gs_integration.rasterization.harmonics_kernels import direction_gradient, harmonic_basis
 from gs_integration.rasterization.projection_kernels import (
     HALF_LOG2_E,
@@ -40,7 +54,7 @@ def project_gradients(
     antialiased,
     projected,
     pair_starts,
-    splat_gradients,
+    pair_gradients,
     mean_gradients,
     quaternion_gradients,
     scale_gradients,
@@ -63,7 +77,7 @@ def project_gradients(
         antialiased: multiply opacities by rho.
         projected: [N, 12] from `project`.
         pair_starts: [N + 1]; a splat without pairs has no gradient.
-        splat_gradients: [N, 10] (columns: see `blending_kernels`).
+        pair_gradients: [pairs, 10] (columns: see `blending_kernels`); a splat's rows are summed in their order.
         mean_gradients: [N, 3].
         quaternion_gradients: [N, 4].
         scale_gradients: [N, 3].
@@ -74,10 +88,15 @@ def project_gradients(
     for chunk in numba.prange((num_splats + SPLATS_A_CHUNK - 1) // SPLATS_A_CHUNK):
         basis = np.zeros(16, np.float32)
         weights = np.zeros(16, np.float32)
+        given = np.zeros(GRADIENT_COLUMNS, np.float32)
         for index in range(chunk * SPLATS_A_CHUNK, min(num_splats, (chunk + 1) * SPLATS_A_CHUNK)):
             if pair_starts[index + 1] == pair_starts[index]:
                 continue
-            given = splat_gradients[index]
+            for column in range(GRADIENT_COLUMNS):
+                given[column] = np.float32(0)
+            for pair in range(pair_starts[index], pair_starts[index + 1]):
+                for column in range(GRADIENT_COLUMNS):
+                    given[column] += pair_gradients[pair, column]
             _shape_gradients(
                 means,
                 quaternions,
