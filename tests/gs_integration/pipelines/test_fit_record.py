@@ -53,7 +53,7 @@ def test_photographs_without_alpha_have_no_hull(tmp_path: Path):
     write_record(MultiViewRecord(cameras, pictures), tmp_path / "record")
     settings = FitRecordSettings(fit=SHORT.fit.model_copy(update={"iterations": 5}), holdout_every=0)
     result = fit_record(tmp_path / "record", settings, SilentProgress())
-    assert result.begun_from == "random"
+    assert result.begun_from == "agreement"
     assert result.scores == []
     assert np.isnan(result.mean("psnr"))
     # Pictures are never enlarged.
