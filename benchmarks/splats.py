@@ -2,9 +2,9 @@
 
 The scene is the shell of a ball that fills half of the picture, its splats 0.6 of their spacing wide, opacities from
 0.1 to 0.95, colour of degree 0. A run goes from the splats to the gradients of all their parameters, through
-projection, sorting and blending. Time is the fewest milliseconds of all rounds: those by the clock, and those that the one thread
-spent on its core (other programs do not count). Memory is the peak of what the rasterizer allocates in numpy: all that
-it keeps for the way back, and the gradients.
+projection, sorting and blending. Time is the fewest milliseconds of all rounds: those by the clock, and those that the
+one thread spent on its core (other programs do not count). Memory is the peak of what the rasterizer allocates in
+numpy: all that it keeps for the way back, and the gradients.
 """
 
 import math
@@ -108,7 +108,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for side in sorted({row["resolution"] for row in result["curves"]}):
@@ -118,7 +118,13 @@ def draw(result: dict[str, Any], path: Path) -> None:
         right.plot(counts, [row["peak_mb"] for row in rows], marker="o", label=f"{side} px")
     for axes, what in ((left, "forward + backward, ms of one core"), (right, "peak memory, MB")):
         axes.set(xscale="log", yscale="log", xlabel="splats", ylabel=what)
-        axes.grid(visible=True, which="both", alpha=0.3)
+        axes.xaxis.set_major_locator(ticker.FixedLocator(sorted({row["num_splats"] for row in result["curves"]})))
+        axes.xaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+        axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(ticker.ScalarFormatter())
+        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+        axes.grid(visible=True, alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
