@@ -134,7 +134,7 @@ def _compare(settings: Settings) -> dict[str, Any]:
     """Both rasterizers on one scene, with the same loss, in one thread; the numba one also in two."""
     import torch
 
-    from benchmarks.torch_tile_rasterizer import render_tiles
+    from benchmarks.baselines.torch_tile_rasterizer import render_tiles
     from distill_core.cameras import orbit_camera
     from gs_integration.rasterization.rasterize import rasterize
     from gs_integration.rasterization.viewpoints import viewpoints

@@ -58,6 +58,7 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.pipelines.result_files",
     "gs_integration.pipelines.results",
     "gs_integration.pipelines.view_methods",
+    "gs_integration.plane_sweep",
     "gs_integration.rasterization.cpu",
     "gs_integration.rasterization.cuda",
     "gs_integration.rasterization.rasterize",

@@ -1,0 +1,1 @@
+"""What the measured programs are compared with."""
