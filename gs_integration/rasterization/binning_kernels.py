@@ -19,6 +19,7 @@ from gs_integration.rasterization.blending_kernels import (
 from gs_integration.rasterization.float_vectors import prefetch
 from gs_integration.rasterization.projection_kernels import INVISIBLE
 
+# Compiled with sources a53a2bf132ce (see test_kernel_sources.py)
 _OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True}
 
 

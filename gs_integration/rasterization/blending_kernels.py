@@ -28,6 +28,7 @@ from gs_integration.rasterization.float_vectors import (
     where_greater,
 )
 
+# Compiled with sources d769d288c76b (see test_kernel_sources.py)
 _OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True}
 
 TILE_WIDTH = 32

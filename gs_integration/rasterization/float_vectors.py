@@ -2,8 +2,7 @@
 
 `Float32Vector` exists inside compiled code alone. It maps to LLVM's <8 x float>, which every processor knows: one
 register with AVX, two with SSE or NEON. Operators work lane by lane and are never reassociated, so that two kernels
-that write the same formula get the same bits. Numba's cache does not see this file: after a change here, touch the
-kernels that use it.
+that write the same formula get the same bits.
 """
 
 import operator

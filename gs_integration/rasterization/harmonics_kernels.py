@@ -8,6 +8,7 @@ import numpy as np
 
 from gs_integration.formats.harmonics import SH_BAND_0, SH_BAND_1, SH_BAND_2, SH_BAND_3
 
+# Compiled with sources 98c9850993f4 (see test_kernel_sources.py)
 _OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True, "fastmath": {"contract"}}
 _K0 = np.float32(SH_BAND_0)
 _K1 = np.float32(SH_BAND_1)

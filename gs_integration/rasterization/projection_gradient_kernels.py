@@ -36,6 +36,7 @@ from gs_integration.rasterization.projection_kernels import (
     unit_quaternion,
 )
 
+# Compiled with sources 76aedbfcf99c (see test_kernel_sources.py)
 _OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True, "fastmath": {"contract"}}
 
 

@@ -31,6 +31,7 @@ from gs_integration.rasterization.constants import (
 )
 from gs_integration.rasterization.harmonics_kernels import harmonic_basis
 
+# Compiled with sources 33650855d9c5 (see test_kernel_sources.py)
 _OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True, "fastmath": {"contract"}}
 SPLATS_A_CHUNK = 256
 INVISIBLE = np.uint64(0xFFFFFFFFFFFFFFFF)
