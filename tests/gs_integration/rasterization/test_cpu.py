@@ -58,6 +58,22 @@ def assert_backends_agree(splats: Splats, cameras: list[Camera], *, antialiased:
         assert error < GRADIENT_TOLERANCE, f"gradient of {name}: relative error {error:.1e}"
 
 
+def test_a_point_lands_where_its_camera_projects_it() -> None:
+    point = torch.tensor([[0.3, -0.2, 0.4]])
+    splats = Splats(point, torch.ones(1, 4), torch.full((1, 3), -4.0), torch.ones(1), torch.ones(1, 1, 3))
+    # Neither square nor centred, and unlike focal lengths.
+    pose = orbit_camera(50, 30).camera_to_world
+    camera = Camera(90, 61, 120.0, 95.0, 33.3, 40.7, pose)
+    alpha = rasterize(splats, [camera], torch.zeros(3)).alpha[0].double()
+    centroid = [
+        float((alpha.sum(1 - axis) * (torch.arange(alpha.shape[axis]) + 0.5)).sum() / alpha.sum()) for axis in (1, 0)
+    ]
+    pixels, depth = camera.project(point.numpy())
+    # The picture is cut at 1/255 and sampled once a pixel: a Gaussian of 2 px is centred to a hundredth.
+    assert centroid == pytest.approx(pixels[0].tolist(), abs=0.02)
+    assert float(rasterize(splats, [camera], torch.zeros(3)).depth_sum.max() / alpha.max()) == pytest.approx(depth[0])
+
+
 @pytest.mark.parametrize("antialiased", [False, True])
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_equals_the_reference(make_scene, degree: int, antialiased: bool) -> None:
