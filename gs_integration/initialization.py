@@ -24,7 +24,7 @@ _OPACITY = 0.6
 FAINT_OPACITY = 0.1
 """For points that are often wrong: faint ones can be seen through (3 to 6 dB after a fit of a scene)."""
 
-_FLATNESS = 0.4
+_FLATNESS = 0.2
 """Thickness of a splat on a surface over its width."""
 
 

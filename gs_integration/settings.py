@@ -79,7 +79,7 @@ def capture_settings(**changes: Any) -> FitSettings:
         "iterations": None,
         "num_splats": 20_000,
         "max_splats": 50_000,
-        "harmonics_degree": 2,
+        "harmonics_degree": 3,
         "robust_width": 0.01,
         "half_resolution_share": 0.2,
         "fit_background": "white",

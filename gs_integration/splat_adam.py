@@ -29,7 +29,7 @@ class LearningRates:
 
     means: float = 1.6e-3
     quaternions_wxyz: float = 1e-2
-    log_scales: float = 2e-2
+    log_scales: float = 4e-2
     opacity_logits: float = 5e-2
     colours: float = 1e-2
     view_dependence: float = 3e-3
