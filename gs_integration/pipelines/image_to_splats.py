@@ -73,7 +73,7 @@ def splats_of_views(views: GeneratedViews, settings: ImageToSplatsSettings, prog
     seed = settings.views.generator.seed
     cameras, pictures = fitted_views(views)
     progress.stage("beginning", None)
-    grid = solid_of_views(views, settings.begin_from)
+    grid = with_source_surface(solid_of_views(views, settings.begin_from), views)
     colour_weights = np.ones(len(cameras))
     colour_weights[0] = _SOURCE_COLOUR_WEIGHT
     initial = splats_from_hull(
