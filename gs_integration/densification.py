@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from distill_core.errors import UserError
 from gs_integration.splat_adam import SplatAdam
 from gs_integration.splats import SH_BAND_0, Splats
 
@@ -70,6 +71,9 @@ def refine(
         target_count: number of splats afterwards (fewer if there is nothing to split).
         generator: chooses which to split, by their shares.
         outside: says of means [N, 3] which must go; none if None.
+
+    Raises:
+        UserError: no splat is left.
     """
     splats = adam.splats.detach()
     keep = splats.opacities > _FAINTEST
@@ -77,7 +81,9 @@ def refine(
         keep &= ~outside(splats.means)
     kept = torch.nonzero(keep)[:, 0]
     if len(kept) == 0:
-        raise FloatingPointError("every splat has faded away: the views do not agree on any object")
+        raise UserError(
+            "Expected views that agree on something, but every splat has faded away; check the cameras and silhouettes."
+        )
     dropped = len(splats) - len(kept)
     num_born = min(max(target_count - len(kept), 0), len(kept))
     if dropped == 0 and num_born == 0:

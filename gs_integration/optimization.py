@@ -85,6 +85,7 @@ def fit_splats(
 
     Raises:
         Cancelled: the caller asked for it.
+        UserError: the views agree on nothing.
         ValueError: cameras and pictures that do not belong together.
         FloatingPointError: a value was not finite.
     """

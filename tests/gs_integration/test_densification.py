@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 import torch
 
 from distill_core.cameras import orbit_camera
+from distill_core.errors import UserError
 from gs_integration.densification import error_shares, refine, split_along_longest_axis
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.splat_adam import LearningRates, SplatAdam
@@ -75,3 +77,10 @@ def test_refining_drops_what_lies_outside():
     refine(adam, torch.ones(40), 0, np.random.default_rng(0), outside=lambda means: means[:, 0] <= 0)
     assert len(adam.splats) == right
     assert (adam.splats.means[:, 0] > 0).all()
+
+
+def test_views_that_agree_on_nothing_are_said_to_a_person():
+    splats = random_splats(5)
+    splats.opacity_logits[:] = -9
+    with pytest.raises(UserError, match="agree"):
+        refine(SplatAdam(splats, LearningRates(), 1.0), torch.ones(5), 5, np.random.default_rng(0))

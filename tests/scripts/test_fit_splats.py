@@ -1,3 +1,4 @@
+import csv
 import json
 from pathlib import Path
 
@@ -65,10 +66,30 @@ def test_files_of_others_are_left_alone(record: Path, tmp_path: Path):
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_a_capture_that_cannot_be_used_ends_in_one_sentence(shared_assets: Path, tmp_path: Path):
-    bad = shared_assets / "bad_inputs" / "capture_nan_matrix"
-    status, _, error = run_program(["scripts/fit_splats.py", str(bad), "--output-dir", str(tmp_path / "out")])
-    assert status == 2
+def test_bad_captures_do_what_their_list_expects(shared_assets: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    with (shared_assets / "bad_inputs" / "README.csv").open(newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["file"].startswith("capture_")]
+    assert len(rows) >= 14
+    for row in rows:
+        caplog.clear()
+        folder = Path(row["file"]).parent
+        job = settings(shared_assets / "bad_inputs" / folder, tmp_path / folder)
+        if row["expected"] == "error":
+            with pytest.raises(UserError) as refusal:
+                main(job, SilentProgress())
+            assert "\n" not in str(refusal.value)
+            assert not (tmp_path / folder).exists(), row["file"]
+        else:
+            main(job.model_copy(update={"holdout_every": 0}), SilentProgress())
+            assert (row["expected"] == "warning") == (len(caplog.records) == 1), row["file"]
+            assert {file.name for file in (tmp_path / folder).iterdir()} == FILES
+
+
+def test_a_capture_that_cannot_be_used_ends_in_one_sentence(tmp_path: Path):
+    status, output, error = run_program(
+        ["scripts/fit_splats.py", "no_such_folder", "--output-dir", str(tmp_path / "o")]
+    )
+    assert (status, output) == (2, "")
+    assert "does not exist" in error
     assert "Traceback" not in error
-    assert "not finite" in error
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "o").exists()
