@@ -15,12 +15,14 @@ from torch import Tensor
 
 from distill_core import guide_kernels as kernels
 from distill_core.rays import CameraTensors, pixel_rays, project_points
-
-RADIUS = 1.0
-"""Objects lie in the ball of this radius about the origin (world units)."""
+from distill_core.solids import RADIUS, Solid, render_solid
 
 _SEEN_TOLERANCE = 0.08
 """A point this far (world units) behind the source's first surface counts as half hidden."""
+
+
+_SURE_COVERAGE = 4.0
+"""The colour of a pixel is taken as it is from a coverage of one in this many on."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class Guide:
         mask: [B, 1, H, W] how surely the object covers the pixel, 0..1.
         depth: [B, 1, H, W] z-depth minus the camera's distance to the origin, world units, 0 outside the mask.
         normals: [B, 3, H, W] unit normals in target camera axes.
-        present: [B, 3] 1 where colour and seen / mask and depth / normals are given.
+        thickness: [B, 1, H, W] expected length of the ray inside the object, world units; 0 where only a surface is
+            known.
+        present: [B, 3] 1 where colour and seen / mask, depth and thickness / normals are given.
     """
 
     colour: Float[Tensor, "batch 3 height width"]
@@ -41,11 +45,12 @@ class Guide:
     mask: Float[Tensor, "batch 1 height width"]
     depth: Float[Tensor, "batch 1 height width"]
     normals: Float[Tensor, "batch 3 height width"]
+    thickness: Float[Tensor, "batch 1 height width"]
     present: Float[Tensor, "batch 3"]
 
-    def channels(self) -> Float[Tensor, "batch 9 height width"]:
+    def channels(self) -> Float[Tensor, "batch 10 height width"]:
         """All parts stacked, as a network reads them."""
-        return torch.cat([self.colour * self.seen, self.seen, self.mask, self.depth, self.normals], 1)
+        return torch.cat([self.colour, self.seen, self.mask, self.depth, self.normals, self.thickness], 1)
 
     def picture(self) -> Float[Tensor, "batch 4 height width"]:
         """The guide as a premultiplied RGBA picture in -1..1: source colours on the mask."""
@@ -59,7 +64,7 @@ class Guide:
         """The guide without some parts.
 
         Args:
-            parts: [B, 3] True drops colour / mask and depth / normals of a view.
+            parts: [B, 3] True drops colour / mask, depth and thickness / normals of a view.
 
         Returns:
             The same views with those parts neutral and marked absent.
@@ -71,100 +76,10 @@ class Guide:
             seen=self.seen * keep[:, 0:1],
             mask=self.mask * keep[:, 1:2],
             depth=self.depth * keep[:, 1:2],
+            thickness=self.thickness * keep[:, 1:2],
             normals=self.normals * keep[:, 2:3],
             present=self.present * keep[:, :, 0, 0],
         )
-
-
-@dataclass(frozen=True)
-class Solid:
-    """Occupancy in the frustum of each source camera.
-
-    Args:
-        occupancy: [S, D, h, w] probability that the object fills the cell, 0..1; D bins of equal depth between the
-            camera's distance to the origin minus and plus `RADIUS`.
-        cameras: S source cameras with pictures of w x h pixels.
-    """
-
-    occupancy: Float[Tensor, "sets bins height width"]
-    cameras: CameraTensors
-
-    @property
-    def nearest_depth(self) -> Float[Tensor, " sets"]:
-        """Z-depth where the first bin begins."""
-        return self.cameras.positions.norm(dim=1) - RADIUS
-
-    def at(self, points: Float[Tensor, "batch points 3"], sets: Tensor) -> Float[Tensor, "batch points"]:
-        """Occupancy at world points, trilinear, 0 outside the frustum.
-
-        Args:
-            points: [B, N, 3] world positions.
-            sets: [B] which solid each row asks.
-
-        Returns:
-            [B, N] probabilities.
-        """
-        cameras = self.cameras.select(sets)
-        pixels, depth = project_points(points, cameras)
-        grid = torch.stack(
-            [
-                pixels[..., 0] / cameras.width * 2 - 1,
-                pixels[..., 1] / cameras.height * 2 - 1,
-                (depth - self.nearest_depth[sets, None]) / RADIUS - 1,
-            ],
-            -1,
-        )
-        values = functional.grid_sample(
-            self.occupancy[sets][:, None],
-            grid[:, None, None],
-            mode="bilinear",
-            padding_mode="zeros",
-            align_corners=False,
-        )
-        return values[:, 0, 0, 0]
-
-    def front_depth(self) -> Float[Tensor, "sets 1 height width"]:
-        """Z-depth of the first surface along the source's own rays; far where there is none."""
-        bins = self.occupancy.shape[1]
-        depths = self.nearest_depth[:, None] + (torch.arange(bins, device=self.occupancy.device) + 0.5) * (
-            2 * RADIUS / bins
-        )
-        first, _ = _first_crossing(self.occupancy.flatten(2).transpose(1, 2), depths[:, None])
-        return first.unflatten(1, self.occupancy.shape[2:])[:, None]
-
-
-def render_solid(
-    solid: Solid, sets: Tensor, targets: CameraTensors, *, samples: int = 40
-) -> tuple[Float[Tensor, "batch 1 height width"], Float[Tensor, "batch 1 height width"]]:
-    """March the rays of target cameras through a solid.
-
-    Args:
-        solid: S solids.
-        sets: [B] which solid each target shows.
-        targets: B cameras; their picture size is that of the result.
-        samples: Points a ray inside the ball.
-
-    Returns:
-        Mask [B, 1, H, W], the largest occupancy on the ray, and the z-depth [B, 1, H, W] of the first surface
-        (meaningless where the mask is near 0).
-    """
-    if solid.occupancy.device.type == "cpu" and not torch.is_grad_enabled():
-        return _march_on_cpu(solid, sets, targets, samples)
-    origins, directions = pixel_rays(targets)
-    along = -(origins * directions).sum(1)
-    half_chord = (RADIUS**2 - (origins.square().sum(1) - along.square())).clamp(min=0).sqrt()
-    steps = (torch.arange(samples, device=along.device, dtype=along.dtype) + 0.5) / samples * 2 - 1
-    distances = along[..., None] + half_chord[..., None] * steps
-    points = (
-        origins.permute(0, 2, 3, 1)[..., None, :] + directions.permute(0, 2, 3, 1)[..., None, :] * distances[..., None]
-    )
-    occupancy = solid.at(points.flatten(1, 3), sets).unflatten(1, (-1, samples))
-    first, largest = _first_crossing(occupancy, distances.flatten(1, 2))
-    forward = targets.camera_to_world[:, :3, 2]
-    cosine = torch.einsum("bchw,bc->bhw", directions, forward)
-    size = (targets.height, targets.width)
-    mask = largest.unflatten(1, size) * (half_chord > 0)
-    return mask[:, None], (first.unflatten(1, size) * cosine)[:, None]
 
 
 def lift_source(
@@ -190,7 +105,8 @@ def lift_source(
 
     Returns:
         Straight colour [B, 3, rows, columns] of the source pixel at each point (also where the point is hidden from
-        the source), and [B, 1, rows, columns] how surely the source sees the point.
+        the source; beside the source's silhouette the colour of its edge), and [B, 1, rows, columns] how surely the
+        source sees the point.
     """
     if source.device.type == "cpu" and not torch.is_grad_enabled():
         return _lift_on_cpu(source, source_depth, source_cameras, sets, targets, target_depth, tolerance)
@@ -200,47 +116,41 @@ def lift_source(
     cameras = source_cameras.select(sets)
     pixels, depth = project_points(points, cameras)
     grid = torch.stack([pixels[..., 0] / cameras.width * 2 - 1, pixels[..., 1] / cameras.height * 2 - 1], -1)[:, None]
-    looked_up = functional.grid_sample(source[sets], grid, padding_mode="zeros", align_corners=False)[:, :, 0]
+    colours = extended_colours(source)
+    colour = functional.grid_sample(colours[sets], grid, padding_mode="border", align_corners=False)[:, :, 0]
+    alpha = functional.grid_sample(source[sets, 3:], grid, padding_mode="zeros", align_corners=False)[:, :, 0]
     front = functional.grid_sample(source_depth[sets], grid, padding_mode="border", align_corners=False)[:, 0, 0]
-    alpha = looked_up[:, 3:]
-    inside = (grid.abs() <= 1 - grid.new_tensor([1 / source.shape[3], 1 / source.shape[2]])).all(-1) & (
-        depth[:, None] > 0
-    )
-    alpha = alpha * inside
+    in_front = depth[:, None] > 0
+    inside = (grid.abs() <= 1 - grid.new_tensor([1 / source.shape[3], 1 / source.shape[2]])).all(-1) & in_front
     hidden = ((depth - front) / tolerance).clamp(0, 8)
-    seen = torch.exp2(-hidden.square())[:, None] * alpha
-    colour = (looked_up[:, :3] / alpha.clamp(min=1 / 255)).clamp(0, 1) * (alpha > 1 / 255)
+    seen = torch.exp2(-hidden.square())[:, None] * alpha * inside
+    colour = colour * in_front
     size = target_depth.shape[2:]
     return colour.unflatten(2, size), seen.unflatten(2, size)
 
 
-def _poses(cameras: CameraTensors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Intrinsics [B, 4], camera-to-world [B, 3, 4] and world-to-camera [B, 3, 4], float64."""
-    intrinsics = cameras.intrinsics.double().numpy()
-    to_world = cameras.camera_to_world.double().numpy()
-    return intrinsics, to_world[:, :3], np.linalg.inv(to_world)[:, :3]
+def extended_colours(source: Float[Tensor, "sets 4 height width"]) -> Float[Tensor, "sets 3 height width"]:
+    """Straight colours of a picture, those of its silhouette carried on into what is empty.
 
+    Means over squares of 2, 4, 8, ... pixels are weighted by alpha; where a level knows too little, the next coarser
+    one fills in (push-pull, Gortler et al., The Lumigraph, 1996).
 
-def _march_on_cpu(solid: Solid, sets: Tensor, targets: CameraTensors, samples: int) -> tuple[Tensor, Tensor]:
-    source_intrinsics, _, to_source = _poses(solid.cameras)
-    intrinsics, to_world, _ = _poses(targets)
-    volumes, nearest = solid.occupancy.float().contiguous().numpy(), solid.nearest_depth.numpy()
-    mask = np.zeros((len(targets), 1, targets.height, targets.width), np.float32)
-    depth = np.zeros_like(mask)
-    for target, index in enumerate(sets.tolist()):
-        kernels.march(
-            volumes[index],
-            source_intrinsics[index],
-            to_source[index],
-            float(nearest[index]),
-            RADIUS,
-            intrinsics[target],
-            to_world[target],
-            samples,
-            mask[target, 0],
-            depth[target, 0],
-        )
-    return torch.from_numpy(mask), torch.from_numpy(depth)
+    Args:
+        source: [S, 4, H, W] premultiplied RGBA, 0..1.
+
+    Returns:
+        [S, 3, H, W] 0..1; 0 in a picture that is empty everywhere.
+    """
+    levels = [source]
+    while max(levels[-1].shape[2:]) > 1:
+        levels.append(functional.avg_pool2d(levels[-1], 2, ceil_mode=True))
+    filled = levels[-1][:, :3] / levels[-1][:, 3:].clamp(min=1e-6)
+    for level in reversed(levels[:-1]):
+        coarse = functional.interpolate(filled, level.shape[2:], mode="bilinear", align_corners=False)
+        alpha = level[:, 3:]
+        known = (alpha * _SURE_COVERAGE).clamp(max=1)
+        filled = known * level[:, :3] / alpha.clamp(min=1e-6) + (1 - known) * coarse
+    return filled.clamp(0, 1)
 
 
 def _lift_on_cpu(
@@ -252,15 +162,17 @@ def _lift_on_cpu(
     target_depth: Tensor,
     tolerance: float,
 ) -> tuple[Tensor, Tensor]:
-    source_intrinsics, _, to_source = _poses(source_cameras.resized(source.shape[3], source.shape[2]))
-    intrinsics, to_world, _ = _poses(targets)
-    pictures, fronts = source.float().contiguous().numpy(), source_depth.float().contiguous().numpy()
+    source_intrinsics, _, to_source = source_cameras.resized(source.shape[3], source.shape[2]).as_arrays()
+    intrinsics, to_world, _ = targets.as_arrays()
+    colours, alphas = extended_colours(source.float()).contiguous().numpy(), source[:, 3].float().contiguous().numpy()
+    fronts = source_depth.float().contiguous().numpy()
     depths = target_depth.float().contiguous().numpy()
     colour = np.zeros((len(targets), 3, *target_depth.shape[2:]), np.float32)
     seen = np.zeros((len(targets), 1, *target_depth.shape[2:]), np.float32)
     for target, index in enumerate(sets.tolist()):
         kernels.lift(
-            pictures[index],
+            colours[index],
+            alphas[index],
             fronts[index, 0],
             source_intrinsics[index],
             to_source[index],
@@ -289,13 +201,12 @@ def guide_from_solid(
         The guide, without normals.
     """
     coarse = targets.resized(solid.cameras.width, solid.cameras.height)
-    mask, depth = render_solid(solid, sets, coarse)
+    rendered = torch.cat(render_solid(solid, sets, coarse), 1)
     size = (targets.height, targets.width)
-    mask = functional.interpolate(mask, size, mode="bilinear", align_corners=False)
-    depth = functional.interpolate(depth, size, mode="bilinear", align_corners=False)
+    mask, depth, thickness = functional.interpolate(rendered, size, mode="bilinear", align_corners=False).split(1, 1)
     colour, seen = lift_source(source, solid.front_depth(), solid.cameras, sets, targets, depth)
     known = (mask > _EMPTY).to(mask.dtype)
-    return _guide(targets, colour * known, seen * mask, mask, depth, None)
+    return _guide(targets, colour * known, seen * mask, mask, depth, None, thickness)
 
 
 def guide_from_surface(
@@ -330,7 +241,7 @@ def guide_from_surface(
     normals = None
     if target_normals is not None:
         normals = torch.einsum("bji,bjhw->bihw", targets.camera_to_world[:, :3, :3], target_normals)
-    return _guide(targets, colour * mask, seen * mask, mask, depth, normals)
+    return _guide(targets, colour * mask, seen * mask, mask, depth, normals, torch.zeros_like(mask))
 
 
 _EMPTY = 0.02
@@ -338,34 +249,17 @@ _EMPTY = 0.02
 
 
 def _guide(
-    targets: CameraTensors, colour: Tensor, seen: Tensor, mask: Tensor, depth: Tensor, normals: Tensor | None
+    targets: CameraTensors,
+    colour: Tensor,
+    seen: Tensor,
+    mask: Tensor,
+    depth: Tensor,
+    normals: Tensor | None,
+    thickness: Tensor,
 ) -> Guide:
     centred = (depth - targets.positions.norm(dim=1)[:, None, None, None]).clamp(-RADIUS, RADIUS)
     present = torch.ones(len(targets), 3, device=mask.device, dtype=mask.dtype)
     if normals is None:
         normals = torch.zeros_like(colour)
         present[:, 2] = 0
-    return Guide(colour, seen, mask, centred * (mask > _EMPTY), normals, present)
-
-
-def _first_crossing(
-    occupancy: Float[Tensor, "batch rays samples"], distances: Tensor
-) -> tuple[Float[Tensor, "batch rays"], Float[Tensor, "batch rays"]]:
-    """Distance at which occupancy first rises above half of its largest value (at most 0.5), and that value.
-
-    The threshold follows the largest value, so that a faint solid still has a surface; the crossing is linear
-    between samples. Rays without any occupancy end at the last sample.
-    """
-    largest = occupancy.amax(-1)
-    threshold = (largest * 0.5).clamp(1e-3, 0.5)[..., None]
-    above = occupancy >= threshold
-    first = above.to(torch.uint8).argmax(-1, keepdim=True)
-    none = ~above.any(-1, keepdim=True)
-    first = torch.where(none, torch.full_like(first, occupancy.shape[-1] - 1), first)
-    before = (first - 1).clamp(min=0)
-    distances = distances.expand(occupancy.shape)
-    value, value_before = occupancy.gather(-1, first), occupancy.gather(-1, before)
-    position, position_before = distances.gather(-1, first), distances.gather(-1, before)
-    weight = ((threshold - value_before) / (value - value_before).clamp(min=1e-6)).clamp(0, 1)
-    crossing = torch.where((first > 0) & ~none, position_before + weight * (position - position_before), position)
-    return crossing[..., 0], largest
+    return Guide(colour, seen, mask, centred * (mask > _EMPTY), normals, thickness, present)

@@ -43,9 +43,19 @@ def _trilinear(volume, x, y, z):
 
 @numba.njit(**_OPTIONS)
 def march(
-    volume, source_intrinsics, world_to_source, nearest_depth, radius, intrinsics, camera_to_world, samples, mask, depth
+    volume,
+    source_intrinsics,
+    world_to_source,
+    nearest_depth,
+    radius,
+    intrinsics,
+    camera_to_world,
+    samples,
+    mask,
+    depth,
+    thickness,
 ):
-    """Largest occupancy on every ray of a target camera, and the z-depth of the first surface.
+    """Largest occupancy on every ray of a target camera, the z-depth of the first surface, the integral of occupancy.
 
     Args:
         volume: [D, h, w] occupancy in the source's frustum.
@@ -58,6 +68,7 @@ def march(
         samples: Points a ray inside the ball.
         mask: [H, W], written.
         depth: [H, W], written.
+        thickness: [H, W] world units along the ray, written.
     """
     bins = volume.shape[0]
     height, width = mask.shape
@@ -88,6 +99,7 @@ def march(
             gy = world_to_source[1, 0] * dx + world_to_source[1, 1] * dy + world_to_source[1, 2] * dz
             gz = world_to_source[2, 0] * dx + world_to_source[2, 1] * dy + world_to_source[2, 2] * dz
             largest = 0.0
+            total = 0.0
             for index in range(samples):
                 distance = along + half * ((index + 0.5) / samples * 2.0 - 1.0)
                 z = sz + distance * gz
@@ -96,7 +108,9 @@ def march(
                 value = _trilinear(volume, x, y, (z - nearest_depth) / (2.0 * radius) * bins - 0.5)
                 values[index] = value
                 largest = max(largest, value)
+                total += value
             mask[row, column] = largest
+            thickness[row, column] = total * 2.0 * half / samples
             threshold = min(max(largest * 0.5, 1e-3), 0.5)
             first = samples - 1
             crossing = float(first)
@@ -131,7 +145,8 @@ def _bilinear(plane, x, y):
 
 @numba.njit(**_OPTIONS)
 def lift(
-    source,
+    source_colour,
+    source_alpha,
     source_depth,
     source_intrinsics,
     world_to_source,
@@ -145,7 +160,8 @@ def lift(
     """Source colour at the surface point of every target pixel, and how surely the source sees that point.
 
     Args:
-        source: [4, H, W] premultiplied RGBA, 0..1.
+        source_colour: [3, H, W] straight colour, known everywhere.
+        source_alpha: [H, W] 0..1.
         source_depth: [h, w] z-depth of the source's first surface.
         source_intrinsics: fx fy cx cy of the source for pictures of W x H pixels.
         world_to_source: [3, 4] into source camera axes.
@@ -156,7 +172,7 @@ def lift(
         colour: [3, rows, columns], written.
         seen: [rows, columns], written.
     """
-    height, width = source.shape[1], source.shape[2]
+    height, width = source_alpha.shape
     scale_y = source_depth.shape[0] / height
     scale_x = source_depth.shape[1] / width
     rows, columns = target_depth.shape
@@ -179,14 +195,11 @@ def lift(
             sy = world_to_source[1, 0] * px + world_to_source[1, 1] * py + world_to_source[1, 2] * pz
             x = (sx + world_to_source[0, 3]) / sz * source_intrinsics[0] + source_intrinsics[2]
             y = (sy + world_to_source[1, 3]) / sz * source_intrinsics[1] + source_intrinsics[3]
+            for channel in range(3):
+                colour[channel, row, column] = _bilinear(source_colour[channel], x - 0.5, y - 0.5)
             if x < 0.5 or y < 0.5 or x > width - 0.5 or y > height - 0.5:
                 continue
-            alpha = _bilinear(source[3], x - 0.5, y - 0.5)
-            if alpha <= 1.0 / 255.0:
-                continue
+            alpha = _bilinear(source_alpha, x - 0.5, y - 0.5)
             front = _bilinear(source_depth, x * scale_x - 0.5, y * scale_y - 0.5)
             hidden = min(max((sz - front) / tolerance, 0.0), 8.0)
             seen[row, column] = math.exp2(-hidden * hidden) * alpha
-            for channel in range(3):
-                value = _bilinear(source[channel], x - 0.5, y - 0.5) / alpha
-                colour[channel, row, column] = min(max(value, 0.0), 1.0)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -44,6 +45,11 @@ class CameraTensors:
             [width / self.width, height / self.height, width / self.width, height / self.height]
         )
         return CameraTensors(self.intrinsics * scale, self.camera_to_world, width, height)
+
+    def as_arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Intrinsics [B, 4], camera-to-world [B, 3, 4] and world-to-camera [B, 3, 4], float64, for kernels."""
+        to_world = self.camera_to_world.double().numpy()
+        return self.intrinsics.double().numpy(), to_world[:, :3], np.linalg.inv(to_world)[:, :3]
 
     @property
     def positions(self) -> Float[Tensor, "batch 3"]:

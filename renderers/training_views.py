@@ -52,11 +52,11 @@ class TrainingViewsSettings:
     """
 
     resolution_px: int = 128
-    targets: int = 4
-    sources_per_solid: int = 4
+    targets: int = 2
+    sources_per_solid: int = 2
     photo_share: float = 0.5
     shape_share: float = 0.35
-    framing_share: float = 0.4
+    framing_share: float = 0.3
     cache_bytes: int = 4_000_000_000
 
 
@@ -179,9 +179,9 @@ def mirrored(views: ViewSet) -> ViewSet:
 
 def _source_camera(generator: np.random.Generator, resolution: int) -> Camera:
     """Mostly from the front and a little above, at 40 degrees field of view; sometimes from anywhere."""
-    azimuth = generator.uniform(-50, 50) if generator.random() < 0.65 else generator.uniform(-180, 180)
-    elevation = generator.uniform(0, 30) if generator.random() < 0.7 else generator.uniform(-10, 45)
-    field_of_view = 40.0 if generator.random() < 0.75 else generator.uniform(30, 50)
+    azimuth = generator.uniform(-50, 50) if generator.random() < 0.8 else generator.uniform(-180, 180)
+    elevation = generator.uniform(0, 30) if generator.random() < 0.8 else generator.uniform(-10, 45)
+    field_of_view = 40.0 if generator.random() < 0.8 else generator.uniform(30, 50)
     return orbit_camera(azimuth, elevation, field_of_view_degrees=field_of_view, width=resolution, height=resolution)
 
 

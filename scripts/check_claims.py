@@ -83,7 +83,7 @@ def measure(claim: Claim, settings: CheckClaimsSettings) -> dict[str, Any]:
     results.parent.mkdir(parents=True, exist_ok=True)
     words = [word.format(assets=settings.assets, out=results) for word in claim.command]
     began = time.monotonic()
-    table = _output_of(words)
+    table = _table(_output_of(words))
     seconds = time.monotonic() - began
     figures = results / claim.figures
     if not figures.is_file():
@@ -94,7 +94,7 @@ def measure(claim: Claim, settings: CheckClaimsSettings) -> dict[str, Any]:
         "commit": _commit(),
         "machine": describe_machine(),
         "seconds": round(seconds, 1),
-        "figures": json.loads(figures.read_text()),
+        "figures": json.loads(_portable(figures.read_text(), claim, settings)),
         "table": table,
     }
 
@@ -107,8 +107,7 @@ def with_table(page: str, name: str, record: dict[str, Any]) -> str:
         name: name of the claim.
         record: its record.
     """
-    rows = [line for line in record["table"].splitlines() if line.startswith("|")]
-    table = "\n".join(rows) if rows else f"```text\n{record['table'].strip()}\n```"
+    table = record["table"] if "|" in record["table"] else f"```text\n{record['table']}\n```"
     machine = record["machine"]
     where = machine["graphics_card"] or f"{machine['processor']}, {machine['cores']} cores"
     block = f"{table}\n\n`{record['command']}` ({where})"
@@ -132,6 +131,21 @@ def _shown_command(claim: Claim) -> str:
     return shlex.join(
         ["python", *(word.format(assets="../shared/assets", out=f"out/claims/{claim.name}") for word in claim.command)]
     )
+
+
+def _table(output: str) -> str:
+    """What a program printed, without the lines that say which files it wrote."""
+    return "\n".join(line for line in output.splitlines() if not line.startswith("wrote ")).strip()
+
+
+def _portable(figures: str, claim: Claim, settings: CheckClaimsSettings) -> str:
+    """Figures with the paths of the command as the record shows it, not those of this machine."""
+    for folder, shown in (
+        (settings.assets, "../shared/assets"),
+        (settings.results / claim.name, f"out/claims/{claim.name}"),
+    ):
+        figures = figures.replace(str(folder), shown)
+    return figures
 
 
 def _output_of(words: list[str]) -> str:

@@ -30,11 +30,16 @@ _FIT = ("scripts/fit_splats.py", "--output-dir", "{out}")
 
 CLAIMS = (
     _benchmark("rendering", "Textured training views a second on one core"),
-    _benchmark("splats", "The CPU rasterizer, forward and backward, against a vectorised torch one"),
+    _benchmark(
+        "splats",
+        "The CPU rasterizer, forward and backward, against a vectorised torch one",
+        "--plot",
+        "docs/pictures/rasterizer.png",
+    ),
     _benchmark("views", "One step against fifty guided ones, and the time of eight views"),
     Claim(
         "fit_chair",
-        "Splats of the synthetic chair at its 200 test views",
+        "Splats of the synthetic chair at its test views",
         (*_FIT, "{assets}/captures/nerf_synthetic_chair", "--resolution", "256"),
         "report.json",
     ),
@@ -47,14 +52,20 @@ CLAIMS = (
     Claim(
         "fit_fox_colmap",
         "The same photographs by their COLMAP model",
-        (*_FIT, "{assets}/captures/fox/sparse"),
+        (*_FIT, "{assets}/captures/fox/sparse/0"),
         "report.json",
     ),
     _benchmark("fitting", "Splats of well-known models from sixteen views, at eight unseen ones", *_MODELS),
     Claim(
         "val_views",
         "Views of objects that were not trained on",
-        (*_EVALUATE, "--checkpoint", "small", "--steps", "1", "2", "--baseline", "copy", "guide"),
+        (*_EVALUATE, "--checkpoint", "small", "--steps", "1", "2", "4", "--baseline", "copy", "guide"),
+        "metrics.json",
+    ),
+    Claim(
+        "val_teacher",
+        "The same by the teacher that was distilled, 25 steps (needs a training's folder, runs/small)",
+        (*_EVALUATE, "--checkpoint", "runs/small/denoising", "--steps", "1", "25", "--sampler", "ddim"),
         "metrics.json",
     ),
     Claim(

@@ -48,6 +48,7 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.rays",
     "distill_core.record_files",
     "distill_core.records",
+    "distill_core.solids",
     "gs_integration.capture_orbit",
     "gs_integration.densification",
     "gs_integration.initialization",
@@ -77,7 +78,14 @@ SHAPE_CHECKED_MODULES = [
 install_import_hook(SHAPE_CHECKED_MODULES, "beartype.beartype")
 
 # The same examples every time, and no verdict about speed on a machine that does other things besides.
-hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile(
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    # How long an example takes to draw says how busy the machine is.
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("repeatable")
 
 

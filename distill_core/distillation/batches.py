@@ -70,7 +70,7 @@ class ViewBatches:
     """Batches for the view network: step n holds the draws n sets ... (n + 1) sets - 1.
 
     The guide is what the frozen solid network makes of the source. It knows the training objects better than any new
-    one, so its logits are spoiled in half of the sets; some sets get the true surface instead, so that one network
+    one, so its logits are spoiled in some of the sets; some sets get the true surface instead, so that one network
     serves pictures and meshes.
 
     Args:
@@ -89,8 +89,8 @@ class ViewBatches:
         solid_network: SolidNetwork,
         *,
         seed: int,
-        perturbed_share: float = 0.5,
-        surface_share: float = 0.1,
+        perturbed_share: float = 0.15,
+        surface_share: float = 0.08,
     ) -> None:
         self._source = source
         self._sets = sets
@@ -127,7 +127,7 @@ class ViewBatches:
 def _spoiled(prediction: SolidPrediction, perturbed: Tensor, noise: Tensor) -> SolidPrediction:
     """Logits flattened and bent by smooth noise in some sets: the errors that a solid of a new object has."""
     smooth = functional.interpolate(noise, prediction.logits.shape[1:], mode="trilinear", align_corners=True)[:, 0]
-    spoiled = prediction.logits * 0.8 + smooth
+    spoiled = prediction.logits * 0.9 + 0.5 * smooth
     return replace(prediction, logits=torch.where(perturbed[:, None, None, None], spoiled, prediction.logits))
 
 

@@ -11,13 +11,14 @@ from torch import Tensor
 from distill_core.diffusion.noise import seeded_noise
 from distill_core.diffusion.samplers import SamplerStep, consistency_step, sample
 from distill_core.diffusion.time_grids import uniform_times
-from distill_core.guide import Guide, Solid, guide_from_solid
+from distill_core.guide import Guide, guide_from_solid
 from distill_core.models.condition import ViewCondition
 from distill_core.models.settings import ViewGeneratorSettings
 from distill_core.models.solid_network import SolidNetwork, SolidPrediction, solid_of
 from distill_core.models.view_network import ViewNetwork
 from distill_core.progress import Progress
 from distill_core.rays import CameraTensors
+from distill_core.solids import Solid
 
 _VIEWS_PER_SEED = 1_000_003
 """Seeds of the views of one job lie this far from those of the next."""

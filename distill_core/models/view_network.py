@@ -2,7 +2,8 @@
 
 clean = skip x + (1 - skip) [gate guide + (1 - gate) prediction], with `skip` the boundary scaling that is exactly 1
 at time 0. Pixels that the guide knows are copied through the gate rather than regenerated, which keeps their detail;
-where the guide is wrong the gate closes.
+where the guide is wrong the gate closes. Colour and alpha have gates of their own, and colour is blended before alpha
+multiplies it: a mask that is unsure of its edge does not fade the colours inside.
 """
 
 import math
@@ -19,11 +20,11 @@ from distill_core.models.condition import ViewCondition
 from distill_core.models.settings import ViewNetworkSettings
 from distill_core.rays import CameraTensors, pluecker_rays
 
-_GUIDE_CHANNELS = 9
-_FINE_INPUTS = 9
-"""Guide picture 4, seen 1, noisy view 4."""
+_GUIDE_CHANNELS = 10
+_FINE_INPUTS = 10
+"""Guide colour 3, mask, seen, thickness, noisy view 4."""
 _FINE_OUTPUTS = 6
-"""Premultiplied RGBA, gate of colour, gate of alpha."""
+"""Straight RGBA, gate of colour, gate of alpha."""
 _POSE_OCTAVES = 4
 
 
@@ -90,7 +91,7 @@ class ViewNetwork(nn.Module):
         embedding = self.embedding(self._features(time, condition))
         tokens = condition.source_tokens * condition.source_present[:, None, None]
         hidden, _ = self.trunk(self.entry(torch.cat([folded, rays], 1)), embedding, condition.views_per_set, tokens)
-        detail = self.fold_fine(torch.cat([guide.picture(), guide.seen, damped], 1))
+        detail = self.fold_fine(torch.cat([guide.colour, guide.mask, guide.seen, guide.thickness, damped], 1))
         fine = self.fine(torch.cat([self.unfold(hidden), detail], 1)).float()
         blended = _gated(fine[:, :4], fine[:, 4:].sigmoid(), guide)
         keep = per_sample(skip, noisy)
@@ -110,12 +111,14 @@ class ViewNetwork(nn.Module):
 
 
 def _gated(prediction: Tensor, gates: Tensor, guide: Guide) -> Tensor:
-    """Blend of guide and prediction [B, 4, H, W]; one gate for colour, one for alpha, shut where a part is absent."""
+    """Premultiplied blend [B, 4, H, W] of guide and straight prediction; gates are shut where their part is absent."""
     colour_known = guide.present[:, 0] * guide.present[:, 1]
     colour_gate = gates[:, :1] * per_sample(colour_known, gates)
     alpha_gate = gates[:, 1:] * per_sample(guide.present[:, 1], gates)
-    gate = torch.cat([colour_gate.expand(-1, 3, -1, -1), alpha_gate], 1)
-    return gate * guide.picture() + (1 - gate) * prediction
+    straight = prediction * 0.5 + 0.5
+    colour = colour_gate * guide.colour + (1 - colour_gate) * straight[:, :3]
+    alpha = alpha_gate * guide.mask + (1 - alpha_gate) * straight[:, 3:]
+    return torch.cat([colour * alpha, alpha], 1) * 2 - 1
 
 
 def _rays_seen_from_source(condition: ViewCondition, width: int, height: int) -> Tensor:

@@ -12,10 +12,10 @@ from jaxtyping import Float
 
 from distill_core import metrics
 from distill_core.cameras import Camera
-from distill_core.guide import Solid
 from distill_core.images import Picture, resize_premultiplied
 from distill_core.models.view_generator import ViewGenerator
 from distill_core.progress import Progress
+from distill_core.solids import Solid
 from gs_integration.initialization import splats_from_hull, unproject
 from gs_integration.optimization import fit_splats
 from gs_integration.pipelines.image_to_views import image_to_views

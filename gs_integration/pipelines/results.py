@@ -8,8 +8,8 @@ from jaxtyping import Float
 from pydantic import BaseModel
 
 from distill_core.cameras import Camera
-from distill_core.guide import Solid
 from distill_core.progress import SilentProgress
+from distill_core.solids import Solid
 from gs_integration.output_folder import complete_folder
 from gs_integration.pipelines import result_files
 from gs_integration.pipelines.report import RunRecord, StageClock, write_json

@@ -8,10 +8,10 @@ import copy
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill_core.distillation.batches import SolidBatches, ViewBatches
 from distill_core.distillation.checkpoints import read_state
@@ -71,6 +71,7 @@ def _train_solid(job: SolidJob, progress: Progress) -> Path:
     folder, networks = job.output_dir / "solid", networks_of(job.preset)
     source = _views(job, networks.solid.resolution_px)
     student = _fresh(networks, job.training.seed).solid_network.requires_grad_(requires_grad=True)
+    begun = {} if job.initial is None else {"initial": _begin(student, job.initial, "solid")}
     train(
         student.to(torch_device(job.device)),
         solid_loss,
@@ -78,7 +79,7 @@ def _train_solid(job: SolidJob, progress: Progress) -> Path:
         job.training,
         folder,
         progress,
-        recipe=_recipe(job, {"networks": networks.solid.model_dump(mode="json")}),
+        recipe=_recipe(job, {"networks": networks.solid.model_dump(mode="json"), **begun}),
     )
     return folder / STATE_FILE
 
@@ -88,6 +89,7 @@ def _train_denoising(job: DenoisingJob, progress: Progress) -> Path:
     source = _views(job, networks.view.resolution_px)
     generator = _fresh(networks, job.training.seed)
     solid = _trained_solid(generator.solid_network, (job.solid or job.output_dir) / "solid" / STATE_FILE).to(device)
+    begun = {} if job.initial is None else {"initial": _begin(generator.view_network, job.initial, "view")}
     result = train(
         generator.view_network.requires_grad_(requires_grad=True).to(device),
         Denoising(job.denoising, networks.view.sigma_data),
@@ -101,6 +103,7 @@ def _train_denoising(job: DenoisingJob, progress: Progress) -> Path:
                 "networks": networks.model_dump(mode="json"),
                 "solid": _fingerprint(solid.state_dict()),
                 "denoising": job.denoising.model_dump(mode="json"),
+                **begun,
             },
         ),
         evaluate=_figures(job, solid, networks),
@@ -160,20 +163,35 @@ def _trained_solid(network: SolidNetwork, state: Path) -> SolidNetwork:
             f"Expected a trained solid network in {state}, got no file; run `train.py solid` first or name its folder "
             "with --solid."
         )
+    _load_average(network, state)
+    return network
+
+
+def _begin(network: nn.Module, path: Path, part: Literal["solid", "view"]) -> str:
+    """Fill a network from a training state of its stage or from a checkpoint; return the fingerprint of the weights."""
+    if path.name == STATE_FILE:
+        _load_average(network, path)
+    else:
+        generator = load_generator(path)
+        weights = (generator.solid_network if part == "solid" else generator.view_network).state_dict()
+        _load(network, weights, path)
+    return _fingerprint(network.state_dict())
+
+
+def _load_average(network: nn.Module, state: Path) -> None:
     prefix = "average/"
-    weights = {
-        name.removeprefix(prefix): tensor
-        for name, tensor in read_state(state).tensors.items()
-        if name.startswith(prefix)
-    }
+    tensors = read_state(state).tensors
+    _load(network, {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}, state)
+
+
+def _load(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(
-            f"Expected the solid network of this --preset in {state}, got another network; choose the --preset that it "
-            "was trained with."
+            f"Expected the weights of this stage and this --preset in {path}, got another network's; choose the "
+            "--preset that it was trained with."
         ) from error
-    return network
 
 
 def _teacher_file(job: ConsistencyJob) -> Path:

@@ -22,13 +22,16 @@ class TrainingJob(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="where to train; auto takes CUDA if present"
     )
-    draws_per_step: int = Field(default=4, ge=1, le=4096, description="objects of a step; each brings several pictures")
+    draws_per_step: int = Field(default=8, ge=1, le=4096, description="objects of a step; each brings several pictures")
     training: TrainingSettings = TrainingSettings()
 
 
 class SolidJob(TrainingJob):
     """First stage: the network that predicts the solid behind a picture."""
 
+    initial: Path | None = Field(
+        default=None, description="checkpoint or training_state.safetensors whose weights are the beginning"
+    )
     training: TrainingSettings = TrainingSettings(learning_rate=1e-3, warmup_steps=100)
 
 
@@ -46,6 +49,9 @@ class DenoisingJob(ViewJob):
 
     solid: Path | None = Field(
         default=None, description="training folder with the solid network; --output-dir if not given"
+    )
+    initial: Path | None = Field(
+        default=None, description="checkpoint or training_state.safetensors whose weights are the beginning"
     )
     denoising: DenoisingSettings = DenoisingSettings()
     training: TrainingSettings = TrainingSettings(learning_rate=8e-4, warmup_steps=100)

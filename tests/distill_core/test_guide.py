@@ -5,8 +5,15 @@ import pytest
 import torch
 
 from distill_core.cameras import orbit_camera
-from distill_core.guide import Guide, Solid, guide_from_solid, guide_from_surface, lift_source, render_solid
+from distill_core.guide import (
+    Guide,
+    extended_colours,
+    guide_from_solid,
+    guide_from_surface,
+    lift_source,
+)
 from distill_core.rays import CameraTensors, pixel_rays, project_points, stack_cameras
+from distill_core.solids import Solid, render_solid
 
 _RADIUS = 0.6
 
@@ -46,7 +53,7 @@ def _sets() -> torch.Tensor:
 def test_rendered_sphere_has_its_silhouette_and_depth(grad: bool):
     solid, targets = _sphere_solid(), _targets()
     with torch.set_grad_enabled(grad):
-        mask, depth = render_solid(solid, _sets(), targets, samples=64)
+        mask, depth, thickness = render_solid(solid, _sets(), targets, samples=64)
     truth = _sphere_depth(targets)
     overlap = ((mask > 0.5) & (truth > 0)).sum() / ((mask > 0.5) | (truth > 0)).sum()
     assert overlap > 0.95
@@ -54,6 +61,9 @@ def test_rendered_sphere_has_its_silhouette_and_depth(grad: bool):
     core = torch.nn.functional.avg_pool2d((truth > 0).float(), 5, 1, 2) == 1
     assert (depth - truth)[core].abs().max() < 0.05
     assert (depth - truth)[core].abs().mean() < 0.01
+    # The longest chord is the diameter; the cells of the solid are 1/16 deep.
+    assert thickness.amax((1, 2, 3)).numpy() == pytest.approx(2 * _RADIUS, abs=0.08)
+    assert thickness[mask < 0.01].max() < 0.01
 
 
 def test_kernels_equal_torch():
@@ -66,13 +76,14 @@ def test_kernels_equal_torch():
     sets = torch.tensor([0, 1, 1])
     source = torch.rand(2, 4, 48, 48, generator=generator)
     with torch.no_grad():
-        mask, depth = render_solid(solid, sets, targets)
+        mask, depth, thickness = render_solid(solid, sets, targets)
         colour, seen = lift_source(source, solid.front_depth(), solid.cameras, sets, targets, depth)
     with torch.enable_grad():
-        mask_torch, depth_torch = render_solid(solid, sets, targets)
+        mask_torch, depth_torch, thickness_torch = render_solid(solid, sets, targets)
         colour_torch, seen_torch = lift_source(source, solid.front_depth(), solid.cameras, sets, targets, depth)
     # float32 against float64 positions; a threshold crossing may fall to the neighbouring sample in rare pixels.
     torch.testing.assert_close(mask, mask_torch, atol=2e-4, rtol=0)
+    torch.testing.assert_close(thickness, thickness_torch, atol=2e-4, rtol=0)
     hit = mask > 0.1
     assert ((depth - depth_torch).abs()[hit] < 1e-3).float().mean() > 0.99
     solid_pixels = (seen_torch > 0.05).expand_as(colour)
@@ -122,10 +133,10 @@ def test_the_source_view_of_a_solid_shows_the_source():
 def test_dropped_parts_cannot_be_read():
     targets = _targets()
     generator = torch.Generator().manual_seed(2)
-    colour, seen, mask, depth, normals = (
-        torch.rand(3, channels, 32, 32, generator=generator) for channels in (3, 1, 1, 1, 3)
+    colour, seen, mask, depth, normals, thickness = (
+        torch.rand(3, channels, 32, 32, generator=generator) for channels in (3, 1, 1, 1, 3, 1)
     )
-    guide = Guide(colour, seen, mask, depth, normals, torch.ones(3, 3))
+    guide = Guide(colour, seen, mask, depth, normals, thickness, torch.ones(3, 3))
     assert len(targets) == 3
     dropped = guide.dropped(torch.tensor([[True, False, False], [False, True, False], [True, True, True]]))
     assert not dropped.colour[0].any()
@@ -133,6 +144,7 @@ def test_dropped_parts_cannot_be_read():
     assert torch.equal(dropped.mask[0], guide.mask[0])
     assert not dropped.mask[1].any()
     assert not dropped.depth[1].any()
+    assert not dropped.thickness[1].any()
     assert torch.equal(dropped.colour[1], guide.colour[1])
     assert not dropped.channels()[2].any()
     assert torch.equal(dropped.present, torch.tensor([[0.0, 1, 1], [1, 0, 1], [0, 0, 0]]))
@@ -146,3 +158,20 @@ def test_projection_of_a_lifted_depth_is_the_pixel():
     points = (origins + directions * depth / cosine).flatten(2).transpose(1, 2)
     _, z = project_points(points, targets)
     np.testing.assert_allclose(z.numpy(), depth.flatten(1).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 40)])
+def test_colours_go_on_beside_the_silhouette(size: tuple[int, int]):
+    """A ramp of colour on a disc: known inside, within the disc's range and near its edge's colour outside."""
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, size[0]), torch.linspace(-1, 1, size[1]), indexing="ij")
+    ramp = (columns * 0.5 + 0.5).expand(1, 3, -1, -1)
+    alpha = (rows.hypot(columns) < 0.5).float()[None, None]
+    extended = extended_colours(torch.cat([ramp * alpha, alpha], 1))
+    inside = (alpha > 0).expand(-1, 3, -1, -1)
+    torch.testing.assert_close(extended[inside], ramp[inside])
+    assert extended.min() >= ramp[inside].min() - 1e-6
+    assert extended.max() <= ramp[inside].max() + 1e-6
+    row = alpha[0, 0, size[0] // 2]
+    first, last = int(row.argmax()), size[1] - 1 - int(row.flip(0).argmax())
+    beside = extended[0, 0, size[0] // 2]
+    assert beside[first - 2] < 0.4 < 0.6 < beside[last + 2]

@@ -73,7 +73,8 @@ def test_error_weight_evens_out_the_errors_of_the_exact_denoiser():
 def test_picture_loss_is_the_documented_sum():
     predicted, clean = torch.full((1, 4, 8, 8), 0.4), torch.zeros(1, 4, 8, 8)
     # A constant error of 0.2 in values 0..1 has no detail: L1 + 3 MSE + 0.5 alpha.
-    loss = picture_loss(predicted, clean, torch.ones(1), PictureLossSettings())
+    settings = PictureLossSettings(squared_weight=3, alpha_weight=0.5)
+    loss = picture_loss(predicted, clean, torch.ones(1), settings)
     assert float(loss) == pytest.approx(0.2 + 3 * 0.04 + 0.5 * 0.2)
 
 

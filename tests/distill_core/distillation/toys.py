@@ -28,6 +28,7 @@ def condition(sets: int = 2, views: int = 2, side: int = 8) -> ViewCondition:
         random(total, 1, side, side),
         random(total, 1, side, side) - 0.5,
         nn.functional.normalize(random(total, 3, side, side) - 0.5, dim=1),
+        random(total, 1, side, side),
         torch.ones(total, 3),
     )
     sources = [orbit_camera(20.0 * number, 10, width=side, height=side) for number in range(sets)]

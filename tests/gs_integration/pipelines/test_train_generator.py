@@ -85,3 +85,27 @@ def test_validation_measures_one_step_of_a_network(shared_assets):
     figures = measure(generator.view_network)
     assert figures["validation_psnr"] > 0
     assert measure(generator.view_network) == figures
+
+
+def test_a_stage_begins_with_given_weights(trained, job, tmp_path):
+    """Steps of no size leave the weights where they began."""
+    still = TrainingSettings(num_steps=1, learning_rate=1e-12, weight_decay=0, precision="fp32")
+    solid, teacher, student = trained
+    elsewhere = job | {"output_dir": tmp_path, "training": still}
+    for initial in (solid, student):
+        state = read_state(
+            train_generator(
+                SolidJob(**elsewhere | {"output_dir": tmp_path / initial.stem}, initial=initial), SilentProgress()
+            )
+        )
+        for name, tensor in read_state(solid).tensors.items():
+            if name.startswith("average/"):
+                torch.testing.assert_close(state.tensors[name], tensor, rtol=2**-10, atol=1e-6)
+    again = train_generator(DenoisingJob(**elsewhere, solid=job["output_dir"], initial=teacher), SilentProgress())
+    expected = load_generator(teacher).view_network.state_dict()
+    for name, tensor in load_generator(again).view_network.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=2**-9, atol=1e-6)
+    with pytest.raises(UserError, match="got another network's"):
+        train_generator(
+            SolidJob(**elsewhere | {"output_dir": tmp_path / "x", "preset": "small"}, initial=solid), SilentProgress()
+        )
