@@ -64,8 +64,8 @@ CLAIMS = (
     ),
     Claim(
         "val_teacher",
-        "The same by the teacher that was distilled, 25 steps (needs a training's folder, runs/small)",
-        (*_EVALUATE, "--checkpoint", "runs/small/denoising", "--steps", "1", "25", "--sampler", "ddim"),
+        "The same weights as a teacher, 25 steps, on the first 25 objects",
+        (*_EVALUATE, "--checkpoint", "small", "--steps", "1", "25", "--sampler", "ddim", "--limit", "25"),
         "metrics.json",
     ),
     Claim(
