@@ -110,6 +110,36 @@ def render_solid(
     return mask[:, None], (first.unflatten(1, size) * cosine)[:, None], thickness[:, None]
 
 
+def largest_along(
+    solid: Solid,
+    origins: Float[Tensor, "sets rays 3"],
+    directions: Float[Tensor, "sets rays 3"],
+    *,
+    samples: int = 40,
+) -> Float[Tensor, "sets rays"]:
+    """The largest occupancy on single rays through each solid; gradients reach the cells around the place of it.
+
+    Args:
+        solid: S solids.
+        origins: [S, R, 3] world.
+        directions: [S, R, 3] unit length.
+        samples: Points a ray inside the ball.
+
+    Returns:
+        [S, R] probabilities, 0 where a ray misses the ball.
+    """
+    along = -(origins * directions).sum(-1)
+    half_chord = (RADIUS**2 - (origins.square().sum(-1) - along.square())).clamp(min=0).sqrt()
+    steps = (torch.arange(samples, device=along.device, dtype=along.dtype) + 0.5) / samples * 2 - 1
+    distances = along[..., None] + half_chord[..., None] * steps
+    sets = torch.arange(len(origins), device=origins.device)
+    with torch.no_grad():
+        points = origins[:, :, None] + directions[:, :, None] * distances[..., None]
+        place = solid.at(points.flatten(1, 2), sets).unflatten(1, (-1, samples)).argmax(-1, keepdim=True)
+    largest = solid.at(origins + directions * distances.gather(-1, place), sets)
+    return largest * (half_chord > 0)
+
+
 def _march_on_cpu(solid: Solid, sets: Tensor, targets: CameraTensors, samples: int) -> tuple[Tensor, Tensor, Tensor]:
     source_intrinsics, _, to_source = solid.cameras.as_arrays()
     intrinsics, to_world, _ = targets.as_arrays()

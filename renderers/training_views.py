@@ -12,13 +12,15 @@ from threading import Lock
 import numpy as np
 import torch
 
-from distill_core.cameras import Camera, orbit_camera
+from distill_core.cameras import Camera
 from distill_core.carving import carve_frustum
-from distill_core.distillation.solid import SolidSet
+from distill_core.distillation.solid import SilhouetteRays, SolidSet
 from distill_core.distillation.view_source import ViewSet
-from renderers.lighting import StudioLight, bake_light, sphere_directions
+from renderers.lighting import StudioLight, bake_light
 from renderers.mesh_rendering import RenderableMesh, prepare, render_depth, render_views
 from renderers.packed_models import PackedModel, training_models
+from renderers.replay import Replay
+from renderers.training_cameras import carving_cameras, elevation_degrees, source_camera, target_cameras
 
 PHOTO_TEXTURED_PREFIXES = (
     "gso_",
@@ -33,8 +35,9 @@ PHOTO_TEXTURED_PREFIXES = (
 )
 """Names of scans and photo-textured models begin with these."""
 
-_CARVING_VIEWS = 24
-_CARVING_RESOLUTION_PX = 96
+_RAYS = 1024
+_KEPT_SOURCES, _KEPT_TARGETS, _KEPT_SOLIDS = 2, 6, 4
+"""Views of one rendering. Lighting a mesh takes longer than all of them, so that each draw takes only some."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,14 @@ class TrainingViewsSettings:
 
     Args:
         resolution_px: Side of the pictures.
-        targets: Target views of a draw.
-        sources_per_solid: Source pictures of one draw of solids; they share the carving views.
+        targets: Target views of a draw, at most 6.
+        sources_per_solid: Source pictures of one draw of solids, at most 4; they share the carving views.
         photo_share: Share of the draws that are photo-textured models.
         shape_share: Share of the draws of solids that come from the split `shape`.
         framing_share: Share of the draws whose object is made smaller and moved a little off the centre.
+        distinct_draws: Draws that are rendered and kept in memory (0.4 MB each for solids, 1.6 MB for views) to be met
+            again, in other colours and mirrored; rendering costs as much as training on what is rendered. None renders
+            every draw.
         cache_bytes: Memory for prepared meshes.
     """
 
@@ -57,7 +63,48 @@ class TrainingViewsSettings:
     photo_share: float = 0.5
     shape_share: float = 0.35
     framing_share: float = 0.3
+    distinct_draws: int | None = 3000
     cache_bytes: int = 4_000_000_000
+
+
+@dataclass(frozen=True)
+class _KeptViews:
+    """The views of a draw before their colours are changed, small enough to keep thousands.
+
+    Args:
+        pictures: [V, 4, H, W] uint8 straight sRGB RGBA.
+        cameras: V cameras, the source's first.
+        depth: [V, H, W] float16.
+        normals: [V, 3, H, W] float16.
+        name: The model.
+    """
+
+    pictures: np.ndarray
+    cameras: list[Camera]
+    depth: np.ndarray
+    normals: np.ndarray
+    name: str
+
+
+@dataclass(frozen=True)
+class _KeptSolids:
+    """The sources of a draw of solids before their colours are changed.
+
+    Args:
+        pictures: [K, 4, H, W] uint8 straight sRGB RGBA.
+        cameras: K source cameras.
+        occupied: [K, D, h, w / 8] bits.
+        carving_cameras: V cameras around the object.
+        silhouettes: [V, H, W / 8] bits: where they see it.
+        name: The model.
+    """
+
+    pictures: np.ndarray
+    cameras: list[Camera]
+    occupied: np.ndarray
+    carving_cameras: list[Camera]
+    silhouettes: np.ndarray
+    name: str
 
 
 class TrainingViews:
@@ -82,35 +129,69 @@ class TrainingViews:
         self._cache: OrderedDict[str, RenderableMesh] = OrderedDict()
         self._cached_bytes = 0
         self._lock = Lock()
+        self._views = Replay(self._render_views, settings.distinct_draws, seed)
+        self._solids = Replay(self._render_solids, settings.distinct_draws, seed)
 
     def draw(self, index: int) -> ViewSet:
         """A source view (first) and target views of one model."""
+        kept = self._views.at(index)
         generator = np.random.default_rng((self.seed, 1, index))
-        row = self._draw_row(generator)
-        mesh = self._framed(self._prepared(row), generator)
-        source = _source_camera(generator, self.settings.resolution_px)
-        cameras = [source, *_target_cameras(generator, source, self.settings.targets, self.settings.resolution_px)]
-        views = render_views(mesh, cameras)
-        pictures = _recoloured(views.colour, generator)
+        targets = _KEPT_SOURCES + generator.permutation(len(kept.cameras) - _KEPT_SOURCES)[: self.settings.targets]
+        chosen = [int(generator.integers(_KEPT_SOURCES)), *targets.tolist()]
+        pictures = _recoloured(kept.pictures[chosen], generator)
         drawn = ViewSet(
             torch.from_numpy(pictures),
-            cameras,
-            torch.from_numpy(views.depth),
-            torch.from_numpy(views.normals),
-            row.name,
+            [kept.cameras[number] for number in chosen],
+            torch.from_numpy(kept.depth[chosen].astype(np.float32)),
+            torch.from_numpy(kept.normals[chosen].astype(np.float32)),
+            kept.name,
         )
         return mirrored(drawn) if generator.random() < 0.5 else drawn
 
     def draw_solid(self, index: int) -> SolidSet:
         """Source pictures of one model and the solid behind each."""
+        kept = self._solids.at(index)
         generator = np.random.default_rng((self.seed, 2, index))
+        chosen = generator.permutation(len(kept.cameras))[: self.settings.sources_per_solid].tolist()
+        cameras = [kept.cameras[number] for number in chosen]
+        pictures = np.concatenate([_recoloured(kept.pictures[number][None], generator) for number in chosen])
+        labels = np.unpackbits(kept.occupied[chosen], axis=-1)
+        origins, directions, hits = _silhouette_rays(generator, kept, (len(chosen), _RAYS))
+        for number, source in enumerate(cameras):
+            # The frustum of a camera with a centred principal point is its own mirror image.
+            if generator.random() < 0.5:
+                pictures[number] = pictures[number, :, :, ::-1]
+                labels[number] = labels[number, :, :, ::-1]
+                right = source.camera_to_world[:3, 0]
+                origins[number] -= 2 * ((origins[number] - source.position) @ right)[:, None] * right
+                directions[number] -= 2 * (directions[number] @ right)[:, None] * right
+        rays = SilhouetteRays(
+            torch.from_numpy(origins).float(), torch.from_numpy(directions).float(), torch.from_numpy(hits).float()
+        )
+        elevations = torch.tensor([elevation_degrees(camera) for camera in cameras])
+        return SolidSet(torch.from_numpy(pictures), cameras, torch.from_numpy(labels), elevations, rays, kept.name)
+
+    def _render_views(self, place: int) -> _KeptViews:
+        generator = np.random.default_rng((self.seed, 4, place))
+        row = self._draw_row(generator)
+        mesh = self._framed(self._prepared(row), generator)
+        resolution = self.settings.resolution_px
+        cameras = [source_camera(generator, resolution) for _ in range(_KEPT_SOURCES)]
+        cameras += target_cameras(generator, cameras[0], _KEPT_TARGETS, resolution)
+        views = render_views(mesh, cameras)
+        return _KeptViews(
+            _as_bytes(views.colour), cameras, views.depth.astype(np.float16), views.normals.astype(np.float16), row.name
+        )
+
+    def _render_solids(self, place: int) -> _KeptSolids:
+        generator = np.random.default_rng((self.seed, 5, place))
         from_shapes = bool(self._shapes) and generator.random() < self.settings.shape_share
         row = self._shapes[generator.integers(len(self._shapes))] if from_shapes else self._draw_row(generator)
         mesh = self._framed(self._prepared(row), generator)
         resolution = self.settings.resolution_px
-        sources = [_source_camera(generator, resolution) for _ in range(self.settings.sources_per_solid)]
+        sources = [source_camera(generator, resolution) for _ in range(_KEPT_SOLIDS)]
         views = render_views(mesh, sources, with_normals=False)
-        carving = _carving_cameras(generator)
+        carving = carving_cameras(generator)
         depths = render_depth(mesh, carving)
         occupied = []
         half = resolution // 2
@@ -121,15 +202,14 @@ class TrainingViews:
             occupied.append(
                 carve_frustum(camera.resized(half, half), silhouette, carving, depths, source_depth=nearest)
             )
-        pictures = np.concatenate([_recoloured(picture[None], generator) for picture in views.colour])
-        labels = np.stack(occupied)
-        for number in range(len(sources)):
-            # The frustum of a camera with a centred principal point is its own mirror image.
-            if generator.random() < 0.5:
-                pictures[number] = pictures[number, :, :, ::-1]
-                labels[number] = labels[number, :, :, ::-1]
-        elevations = torch.tensor([_elevation_degrees(camera) for camera in sources])
-        return SolidSet(torch.from_numpy(pictures), sources, torch.from_numpy(labels), elevations, row.name)
+        return _KeptSolids(
+            _as_bytes(views.colour),
+            sources,
+            np.packbits(np.stack(occupied), axis=-1),
+            carving,
+            np.packbits(depths > 0, axis=-1),
+            row.name,
+        )
 
     def _draw_row(self, generator: np.random.Generator) -> PackedModel:
         rows = self._photo if generator.random() < self.settings.photo_share else self._stylised
@@ -177,58 +257,37 @@ def mirrored(views: ViewSet) -> ViewSet:
     return ViewSet(views.pictures.flip(-1), cameras, depth, normals, views.name)
 
 
-def _source_camera(generator: np.random.Generator, resolution: int) -> Camera:
-    """Mostly from the front and a little above, at 40 degrees field of view; sometimes from anywhere."""
-    azimuth = generator.uniform(-50, 50) if generator.random() < 0.8 else generator.uniform(-180, 180)
-    elevation = generator.uniform(0, 30) if generator.random() < 0.8 else generator.uniform(-10, 45)
-    field_of_view = 40.0 if generator.random() < 0.8 else generator.uniform(30, 50)
-    return orbit_camera(azimuth, elevation, field_of_view_degrees=field_of_view, width=resolution, height=resolution)
+def _as_bytes(pictures: np.ndarray) -> np.ndarray:
+    """Pictures in 0..1 as uint8."""
+    return np.rint(pictures * 255).astype(np.uint8)
 
 
-def _target_cameras(generator: np.random.Generator, source: Camera, count: int, resolution: int) -> list[Camera]:
-    """Half on rings around the object as the main job asks for, half anywhere between -20 and 70 degrees."""
-    start = np.degrees(np.arctan2(source.position[0], -source.position[1]))
-    cameras = []
-    for number in range(count):
-        if number % 2 == 0:
-            azimuth = start + 22.5 * generator.integers(16)
-            elevation = generator.choice([15.0, 15.0, 0.0, 40.0, -15.0])
-        else:
-            azimuth = generator.uniform(-180, 180)
-            low, high = np.sin(np.radians([-20, 70]))
-            elevation = np.degrees(np.arcsin(generator.uniform(low, high)))
-        cameras.append(
-            orbit_camera(azimuth, float(elevation), field_of_view_degrees=40, width=resolution, height=resolution)
-        )
-    return cameras
-
-
-def _carving_cameras(generator: np.random.Generator) -> list[Camera]:
-    """Depth views spread over the sphere, turned by a random angle each draw."""
-    turn = generator.uniform(0, 360)
-    cameras = []
-    for direction in sphere_directions(_CARVING_VIEWS):
-        elevation = float(np.degrees(np.arcsin(direction[2])))
-        azimuth = float(np.degrees(np.arctan2(direction[0], -direction[1]))) + turn
-        cameras.append(
-            orbit_camera(
-                azimuth,
-                max(-85.0, min(85.0, elevation)),
-                field_of_view_degrees=40,
-                width=_CARVING_RESOLUTION_PX,
-                height=_CARVING_RESOLUTION_PX,
-            )
-        )
-    return cameras
-
-
-def _elevation_degrees(camera: Camera) -> float:
-    return float(np.degrees(np.arcsin(camera.position[2] / np.linalg.norm(camera.position))))
+def _silhouette_rays(
+    generator: np.random.Generator, kept: _KeptSolids, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Origins [S, R, 3], directions [S, R, 3] and hits [S, R] of random pixels of cameras that are not far below."""
+    cameras = kept.carving_cameras
+    above = np.array([number for number, camera in enumerate(cameras) if elevation_degrees(camera) > -25])
+    chosen = above[generator.integers(len(above), size=size)]
+    columns, rows = generator.integers(cameras[0].width, size=size), generator.integers(cameras[0].height, size=size)
+    hits = kept.silhouettes[chosen, rows, columns // 8] >> (7 - columns % 8) & 1
+    shared = cameras[0]
+    in_camera = np.stack(
+        [
+            (columns + 0.5 - shared.cx) / shared.fx,
+            (rows + 0.5 - shared.cy) / shared.fy,
+            np.ones(size),
+        ],
+        -1,
+    )
+    in_camera /= np.linalg.norm(in_camera, axis=-1, keepdims=True)
+    to_world = np.stack([camera.camera_to_world for camera in cameras])[chosen]
+    return to_world[..., :3, 3].copy(), np.einsum("srij,srj->sri", to_world[..., :3, :3], in_camera), hits
 
 
 def _recoloured(pictures: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """All pictures [V, 4, H, W] of a draw with the same change of colour: channels swapped, gain, contrast."""
-    result = pictures.copy()
+    """All bytes [V, 4, H, W] of a draw in 0..1, with one change of colour: channels swapped, gain, contrast."""
+    result = pictures.astype(np.float32) / 255
     if generator.random() < 0.5:
         result[:, :3] = result[:, generator.permutation(3)]
     gain = generator.uniform(0.8, 1.15)

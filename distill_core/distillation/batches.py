@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from distill_core.distillation.precision import autocast
-from distill_core.distillation.solid import SolidBatch, SolidSet, SolidSource
+from distill_core.distillation.solid import SilhouetteRays, SolidBatch, SolidSet, SolidSource
 from distill_core.distillation.view_source import ViewBatch, ViewSet, ViewSource
 from distill_core.guide import Guide, guide_from_surface
 from distill_core.models.condition import ViewCondition
@@ -46,6 +46,12 @@ class SolidBatches:
             premultiplied(torch.cat([one.pictures for one in drawn]).to(device)),
             torch.cat([one.occupied for one in drawn]).to(device).float(),
             torch.cat([one.elevations_degrees for one in drawn]).to(device),
+            stack_cameras([camera for one in drawn for camera in one.cameras]).to(device),
+            SilhouetteRays(
+                torch.cat([one.rays.origins for one in drawn]).to(device),
+                torch.cat([one.rays.directions for one in drawn]).to(device),
+                torch.cat([one.rays.hits for one in drawn]).to(device),
+            ),
         )
 
 

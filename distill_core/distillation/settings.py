@@ -18,6 +18,9 @@ class TrainingSettings(BaseModel):
     max_minutes: float | None = Field(
         default=None, gt=0, description="length in minutes of training, those before an interruption included"
     )
+    optimizer: Literal["muon", "adamw"] = Field(
+        default="muon", description="muon orthogonalises the updates of large matrices, AdamW does the rest"
+    )
     learning_rate: float = Field(
         default=4e-4, gt=0, description="at the top of the schedule (warm-up, then cosine to 0)"
     )

@@ -13,9 +13,29 @@ from torch import Tensor
 
 from distill_core.cameras import Camera
 from distill_core.distillation.trainer import TrainingStep
-from distill_core.models.solid_network import SolidNetwork
+from distill_core.models.solid_network import SolidNetwork, solid_of
+from distill_core.rays import CameraTensors
+from distill_core.solids import largest_along
 
 _ELEVATION_WEIGHT = 2.0
+_RAY_WEIGHT = 3.0
+_SURE = 1e-3
+"""How near to 0 and 1 the occupancy of a ray counts."""
+
+
+@dataclass(frozen=True)
+class SilhouetteRays:
+    """Rays of other cameras, and whether they meet the object.
+
+    Args:
+        origins: [K, R, 3] world.
+        directions: [K, R, 3] unit length.
+        hits: [K, R] 1 where the ray meets the object, else 0.
+    """
+
+    origins: Float[Tensor, "views rays 3"]
+    directions: Float[Tensor, "views rays 3"]
+    hits: Float[Tensor, "views rays"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +47,7 @@ class SolidSet:
         cameras: K source cameras.
         occupied: [K, D, h, w] uint8, 1 where the object fills the cell along the source's ray.
         elevations_degrees: [K] elevation of each source.
+        rays: Rays for each source.
         name: The object, for logs.
     """
 
@@ -34,6 +55,7 @@ class SolidSet:
     cameras: list[Camera]
     occupied: UInt8[Tensor, "views bins rows columns"]
     elevations_degrees: Float[Tensor, " views"]
+    rays: SilhouetteRays
     name: str
 
 
@@ -54,17 +76,24 @@ class SolidBatch:
         source: [S, 4, H, W] premultiplied RGBA in -1..1.
         occupied: [S, D, h, w] 1 where the object fills the cell.
         elevation_degrees: [S] of the source cameras.
+        cameras: S source cameras.
+        rays: Rays for each source.
     """
 
     source: Float[Tensor, "sets 4 height width"]
     occupied: Float[Tensor, "sets bins rows columns"]
     elevation_degrees: Float[Tensor, " sets"]
+    cameras: CameraTensors
+    rays: SilhouetteRays
 
 
 def solid_loss(
     student: SolidNetwork, batch: SolidBatch, step: TrainingStep, generator: torch.Generator
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Binary cross-entropy inside the silhouette, and the direction of the elevation.
+    """Binary cross-entropy of the cells inside the silhouette and of rays from elsewhere; direction of the elevation.
+
+    The labels of cells are carved a little thick and count each cell alike; what other cameras see of the solid is
+    what it is for. So rays of other cameras are held against the object's own silhouettes.
 
     Args:
         student: What learns.
@@ -82,6 +111,8 @@ def solid_loss(
     cells = weight.sum().clamp(min=1)
     entropy = functional.binary_cross_entropy_with_logits(prediction.logits, batch.occupied, weight, reduction="sum")
     entropy = entropy / cells
+    seen = largest_along(solid_of(prediction, batch.source, batch.cameras), batch.rays.origins, batch.rays.directions)
+    missed = functional.binary_cross_entropy(seen.clamp(_SURE, 1 - _SURE), batch.rays.hits)
     error = torch.deg2rad(prediction.elevation_degrees - batch.elevation_degrees)
     elevation = (1 - error.cos()).mean()
     with torch.no_grad():
@@ -91,7 +122,8 @@ def solid_loss(
         cell_iou = (filled & truth).sum() / union
     figures = {
         "entropy": entropy,
+        "ray_entropy": missed,
         "elevation_error_degrees": error.abs().mean().rad2deg(),
         "cell_iou": cell_iou,
     }
-    return entropy + _ELEVATION_WEIGHT * elevation, figures
+    return entropy + _RAY_WEIGHT * missed + _ELEVATION_WEIGHT * elevation, figures

@@ -172,9 +172,7 @@ def _check_finite(figures: Mapping[str, float], step: int, folder: Path) -> None
 
 
 def _update(state: TrainingState[Any], pace: Pace) -> None:
-    for group in state.optimizer.param_groups:
-        group["lr"] = pace.learning_rate
-    state.optimizer.step()
+    state.optimizer.step(pace.learning_rate)
     state.average.update(state.student, state.step)
     pace.end_step()
     state.step, state.seconds = pace.steps, pace.seconds

@@ -5,18 +5,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from distill_core.distillation.checkpoints import read_state, remove_unfinished, write_state
 from distill_core.distillation.ema import AveragedNetwork
+from distill_core.distillation.optimizers import Optimizer
 from distill_core.distillation.settings import TrainingSettings
 from distill_core.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 STATE_FILE = "training_state.safetensors"
-_OPTIMIZER_PARTS = ("exp_avg", "exp_avg_sq", "step")
 
 # A training may be continued with other values of these; any other change makes it another training.
 _CHANGEABLE = {
@@ -44,7 +43,7 @@ class TrainingState(Generic[Network]):
     def __init__(self, student: Network, settings: TrainingSettings, recipe: Mapping[str, Any]) -> None:
         self.student = student
         self.average = AveragedNetwork(student, settings.average_decay)
-        self.optimizer = _optimizer(student, settings)
+        self.optimizer = Optimizer(student, settings)
         self.step = 0
         self.seconds = 0.0
         self._recipe = {**recipe, "training": settings.model_dump(mode="json", exclude=_CHANGEABLE)}
@@ -53,11 +52,7 @@ class TrainingState(Generic[Network]):
         """Return every tensor of the state by name."""
         tensors = {f"student/{name}": tensor for name, tensor in self.student.state_dict().items()}
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors().items()}
-        for name, parameter in self.student.named_parameters():
-            for part in _OPTIMIZER_PARTS:
-                if part in (moments := self.optimizer.state[parameter]):
-                    tensors[f"optimizer/{name}/{part}"] = moments[part]
-        return tensors
+        return tensors | {f"optimizer/{name}": tensor for name, tensor in self.optimizer.tensors().items()}
 
     def save(self, folder: Path) -> None:
         """Write the state; the file of before stays until the new one is whole."""
@@ -89,21 +84,10 @@ class TrainingState(Generic[Network]):
         }
         self.student.load_state_dict(parts["student/"])
         self.average.network.load_state_dict(parts["average/"])
-        self._restore_optimizer(parts["optimizer/"])
+        self.optimizer.restore(parts["optimizer/"])
         self.step, self.seconds = int(saved.facts["step"]), float(saved.facts["seconds"])
         logger.info("Continuing %s at step %d, after %.1f minutes.", path, self.step, self.seconds / 60)
         return True
-
-    def _restore_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        names = {parameter: name for name, parameter in self.student.named_parameters()}
-        order = [names[parameter] for group in self.optimizer.param_groups for parameter in group["params"]]
-        moments = {
-            index: {part: tensors[f"{name}/{part}"] for part in _OPTIMIZER_PARTS if f"{name}/{part}" in tensors}
-            for index, name in enumerate(order)
-            if f"{name}/step" in tensors
-        }
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def _check_recipe(self, saved: dict[str, Any], path: Path) -> None:
         now, before = _flattened(self._recipe), _flattened(saved)
@@ -128,18 +112,6 @@ class TrainingState(Generic[Network]):
                 f"Expected the weights of this network in {path}, got {min(surplus)} besides: the state is of another "
                 "network; choose another --output-dir."
             )
-
-
-def _optimizer(student: nn.Module, settings: TrainingSettings) -> torch.optim.AdamW:
-    matrices = [parameter for parameter in student.parameters() if parameter.requires_grad and parameter.ndim >= 2]
-    others = [parameter for parameter in student.parameters() if parameter.requires_grad and parameter.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=settings.learning_rate, betas=(0.9, 0.99), fused=True
-    )
 
 
 def _flattened(values: Any, prefix: str = "") -> dict[str, Any]:

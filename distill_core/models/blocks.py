@@ -89,6 +89,7 @@ class Trunk(nn.Module):
         channels_in: Channels of the input.
         widths: Channels of each level, finest first.
         blocks: Residual blocks a level on the way down and on the way up.
+        middle_blocks: Residual blocks between the two attentions of the coarsest level.
         embedding: Length of the modulating embedding, 0 for none.
         source_features: Length of the source tokens that the coarsest level attends to, None for none.
     """
@@ -99,6 +100,7 @@ class Trunk(nn.Module):
         widths: Sequence[int],
         *,
         blocks: int,
+        middle_blocks: int,
         embedding: int,
         source_features: int | None,
     ) -> None:
@@ -113,7 +115,7 @@ class Trunk(nn.Module):
             self.down.append(nn.ModuleList([ResidualBlock(width, width, embedding) for _ in range(blocks)]))
             channels = width
         self.attention = nn.ModuleList([SetAttention(channels, source_features=source_features) for _ in range(2)])
-        self.middle = ResidualBlock(channels, channels, embedding)
+        self.middle = nn.ModuleList([ResidualBlock(channels, channels, embedding) for _ in range(middle_blocks)])
         self.enlarge = nn.ModuleList()
         self.up = nn.ModuleList()
         for level in reversed(range(len(widths) - 1)):
@@ -136,7 +138,8 @@ class Trunk(nn.Module):
                 x = block(x, embedding)
             skips.append(x)
         x = self.attention[0](x, views_per_set, source_tokens)
-        x = self.middle(x, embedding)
+        for block in self.middle:
+            x = block(x, embedding)
         x = self.attention[1](x, views_per_set, source_tokens)
         coarsest = x
         skips.pop()

@@ -13,6 +13,7 @@ class SolidNetworkSettings(BaseModel):
     bins: int = Field(default=32, ge=2, description="occupancy bins along each ray")
     widths: tuple[int, ...] = Field(default=(64, 128, 256), description="channels of the levels, finest first")
     blocks: int = Field(default=2, ge=1, description="residual blocks a level")
+    middle_blocks: int = Field(default=4, ge=1, description="residual blocks in the middle of the coarsest level")
 
 
 class ViewNetworkSettings(BaseModel):
@@ -24,6 +25,7 @@ class ViewNetworkSettings(BaseModel):
     patch_px: int = Field(default=4, ge=2, multiple_of=2, description="side of the square of a finest token")
     widths: tuple[int, ...] = Field(default=(96, 160, 256), description="channels of the levels, finest first")
     blocks: int = Field(default=2, ge=1, description="residual blocks a level")
+    middle_blocks: int = Field(default=1, ge=1, description="residual blocks in the middle of the coarsest level")
     embedding: int = Field(default=192, ge=8, description="length of the embedding of time and pose")
     fine_channels: int = Field(default=28, ge=4, description="channels that the trunk gives the thin path")
     sigma_data: float = Field(default=0.65, gt=0, description="standard deviation of premultiplied RGBA in -1..1")

@@ -43,6 +43,7 @@ class SolidNetwork(nn.Module):
             4 * settings.patch_px**2 + 2,
             settings.widths,
             blocks=settings.blocks,
+            middle_blocks=settings.middle_blocks,
             embedding=0,
             source_features=None,
         )

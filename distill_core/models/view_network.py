@@ -49,6 +49,7 @@ class ViewNetwork(nn.Module):
             width,
             settings.widths,
             blocks=settings.blocks,
+            middle_blocks=settings.middle_blocks,
             embedding=settings.embedding,
             source_features=source_features,
         )

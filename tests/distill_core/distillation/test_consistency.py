@@ -139,7 +139,7 @@ def test_a_trained_network_becomes_the_consistency_function(pairs, tmp_path):
     torch.manual_seed(0)
     student = toys.TinyDenoiser()
     settings = ConsistencySettings(first_stage_steps=8, num_stages=2, seen_weight=0.0)
-    training = TrainingSettings(num_steps=350, learning_rate=6e-3, warmup_steps=20, precision="fp32")
+    training = TrainingSettings(optimizer="adamw", num_steps=350, learning_rate=6e-3, warmup_steps=20, precision="fp32")
     source = toys.GaussianViews(MEAN, DEVIATION, sets=4)
     result = train(student, Consistency(settings, pairs, DEVIATION), source, training, tmp_path, SilentProgress())
     noisy, ones = 20.0 * torch.randn(16, 4, 8, 8), torch.ones(16)

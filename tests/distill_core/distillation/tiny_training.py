@@ -25,7 +25,7 @@ class Numbers:
 
 def network() -> nn.Module:
     torch.manual_seed(3)
-    return nn.Sequential(nn.Linear(6, 16), nn.LayerNorm(16), nn.SiLU(), nn.Linear(16, 6))
+    return nn.Sequential(nn.Linear(6, 40), nn.LayerNorm(40), nn.SiLU(), nn.Linear(40, 40), nn.SiLU(), nn.Linear(40, 6))
 
 
 def objective(student, batch, step, generator):
