@@ -139,7 +139,8 @@ def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
 
 
 def _views(job: TrainingJob, resolution_px: int) -> TrainingViews:
-    return TrainingViews(job.data, TrainingViewsSettings(resolution_px=resolution_px), seed=job.training.seed)
+    settings = TrainingViewsSettings(resolution_px=resolution_px, distinct_draws=job.distinct_draws)
+    return TrainingViews(job.data, settings, seed=job.training.seed)
 
 
 def _figures(
@@ -225,7 +226,12 @@ def _saved(
 
 
 def _recipe(job: TrainingJob, more: Mapping[str, Any]) -> dict[str, Any]:
-    return {"draws_per_step": job.draws_per_step, "data": _data_hash(job.data), **more}
+    return {
+        "draws_per_step": job.draws_per_step,
+        "distinct_draws": job.distinct_draws,
+        "data": _data_hash(job.data),
+        **more,
+    }
 
 
 def _data_hash(models_dir: Path) -> str:
