@@ -6,6 +6,8 @@ import pydantic
 
 from distill_core.errors import UserError
 
+_PLAIN_TYPES = {"int", "float", "str", "bool", "none", "tuple", "list"}
+
 
 def _field_name(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location) or "the settings"
@@ -20,17 +22,34 @@ def validation_sentence(
         error: what pydantic raised.
         name_of: turns a field's location, such as ("fit", "iterations"), into the name that the person knows.
     """
-    parts = []
+    expectations: dict[str, list[str]] = {}
+    inputs: dict[str, object] = {}
+    complete = []
     for problem in error.errors(include_url=False, include_context=False):
         what = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        name = name_of(problem["loc"])
+        location = _without_members(problem["loc"])
+        name = name_of(location)
         if problem["type"] in ("value_error", "assertion_error"):  # written by this project, complete as it is
-            parts.append(f"{name}: {what}" if problem["loc"] else what)
+            complete.append(f"{name}: {what}" if location else what)
         else:
             what = what.replace("Input should be", "expected", 1).replace("Value should", "it should", 1)
-            parts.append(f"{name}: {what[:1].lower()}{what[1:]}, got {_short(problem['input'])}")
+            expectations.setdefault(name, []).append(f"{what[:1].lower()}{what[1:]}")
+            inputs[name] = problem["input"]
+    # A value that fits no member of a union has a complaint of each.
+    parts = complete + [
+        f"{name}: {' or '.join([whats[0], *(what.removeprefix('expected ') for what in whats[1:])])}, "
+        f"got {_short(inputs[name])}"
+        for name, whats in expectations.items()
+    ]
     sentence = "; ".join(parts)
     return sentence if sentence.endswith(".") else sentence + "."
+
+
+def _without_members(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The location of a field without the names that pydantic gives to the members of a union."""
+    return tuple(
+        part for part in location if isinstance(part, int) or (part.isidentifier() and part not in _PLAIN_TYPES)
+    )
 
 
 def user_error(error: pydantic.ValidationError) -> UserError:

@@ -9,7 +9,7 @@ _FEWEST_STEPS = 800
 
 
 class FitSettings(BaseModel):
-    """Views to splats; the defaults are for generated views, which disagree a little with one another."""
+    """How views become splats."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

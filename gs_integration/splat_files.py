@@ -1,6 +1,7 @@
 """Splats to and from files: the world inside is z up, a file may have other axes."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -71,12 +72,13 @@ def splats_from_arrays(arrays: SplatArrays) -> Splats:
 
 
 def arrays_from_splats(splats: Splats, *, antialiased: bool = False) -> SplatArrays:
-    """Arrays in z-up axes.
+    """Arrays in z-up axes, quaternions of length 1 as strict readers want them.
 
     Args:
         splats: in the z-up world, on any device.
         antialiased: they were made for antialiased rendering.
     """
+    splats = replace(splats, quaternions_wxyz=torch.nn.functional.normalize(splats.quaternions_wxyz.detach(), dim=-1))
     values = {name: tensor.detach().float().cpu().numpy() for name, tensor in splats.tensors().items()}
     return SplatArrays(**values, axes="z-up", antialiased=antialiased)
 

@@ -134,6 +134,7 @@ def _run_on_folder(jobs: PictureJobs, folder: Path, output_dir: Path) -> int:
             if mendable is None:
                 raise
             left_out[file.name] = str(mendable)
+            logger.warning("%s is left out: %s", file.name, mendable)
             status = max(status, USER_ERROR_STATUS)
         _write_batch_report(output_dir, done, left_out)
     say(f"{len(done)} of {len(files)} pictures done; wrote {output_dir}")

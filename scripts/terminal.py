@@ -76,7 +76,8 @@ class TerminalProgress:
         self._name = ""
         self._total: int | None = None
         self._done = 0
-        self._began = self._spoke = 0.0
+        self._began = self._spoke = self._first_ended = 0.0
+        self._first_steps = 0
 
     def __enter__(self) -> "TerminalProgress":
         return self
@@ -102,6 +103,8 @@ class TerminalProgress:
 
     def advance(self, n: int = 1, preview: np.ndarray | None = None) -> None:
         """Report `n` finished steps; a terminal shows no preview."""
+        if not self._done:
+            self._first_ended, self._first_steps = time.monotonic(), n
         self._done += n
         if self._bar is not None:
             if self._task is not None:
@@ -126,10 +129,12 @@ class TerminalProgress:
         return f"{self._done} steps" if self._total is None else f"{self._done} of {self._total}"
 
     def _time_left(self) -> str:
-        elapsed = time.monotonic() - self._began
-        if not self._total or not self._done:
-            return f"{elapsed:.0f} s so far"
-        return f"about {elapsed * max(self._total - self._done, 0) / self._done:.0f} s left"
+        # The first step may have waited for kernels to be compiled; those that follow say how fast it goes.
+        timed = self._done - self._first_steps
+        if not self._total or timed <= 0:
+            return f"{time.monotonic() - self._began:.0f} s so far"
+        elapsed = time.monotonic() - self._first_ended
+        return f"about {elapsed * max(self._total - self._done, 0) / timed:.0f} s left"
 
     def _write(self, text: str) -> None:
         _console.print(text, markup=False)

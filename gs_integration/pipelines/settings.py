@@ -35,17 +35,21 @@ class PictureSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     elevation_degrees: Annotated[float, Field(ge=-89, le=89)] | Literal["auto"] = Field(
-        default="auto", description="height of the picture's camera above the object's horizon; auto estimates it"
+        default="auto",
+        description="height of the picture's camera above the object's horizon, -89 to 89; auto estimates it, which "
+        "may be ten degrees off: give it where you know it",
     )
     field_of_view_degrees: float = Field(
         default=40.0,
         ge=5,
         le=100,
-        description="field of view of the camera that took the picture, as far as the object fills it",
+        description="vertical angle that the picture shows once the object is framed, 5 to 100: 40 for most photos, "
+        "less for a long lens",
     )
     matting: str = Field(
         default="auto",
-        description="how the background is removed: auto, alpha, border, grabcut, or the name of a published model",
+        description="how the background is removed: auto, alpha, border, grabcut, or the name of a "
+        "published model, which is downloaded (needs the extra `pretrained`)",
     )
 
 
@@ -56,7 +60,9 @@ class ImageToViewsSettings(BaseModel):
 
     picture: PictureSettings = PictureSettings()
     generator: GeneratorSettings = GeneratorSettings()
-    num_views: int = Field(default=16, ge=4, le=64, description="number of generated views, spread around the object")
+    num_views: int = Field(
+        default=16, ge=4, le=64, description="number of generated views, 4 to 64, spread around the object"
+    )
 
 
 class AngleSettings(BaseModel):
@@ -70,13 +76,14 @@ class AngleSettings(BaseModel):
         default=(0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0),
         min_length=1,
         max_length=256,
-        description="angles around the vertical, counted from the picture's camera; positive goes to the right",
+        description="angles of the camera around the object, counted from the picture's camera; positive moves the "
+        "camera to its right",
     )
     elevations_degrees: tuple[float, ...] = Field(
         default=(15.0,),
         min_length=1,
         max_length=256,
-        description="angles above the horizon: one for all views, or one a view",
+        description="angles of the camera above the object's horizon: one for all views, or one a view",
     )
 
 

@@ -1,4 +1,4 @@
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 import pytest
@@ -16,6 +16,7 @@ class Settings(pydantic.BaseModel):
 
     device: Literal["auto", "cpu"] = "auto"
     azimuths_degrees: tuple[float, ...] = ()
+    elevation_degrees: Annotated[float, pydantic.Field(ge=-89, le=89)] | Literal["auto"] = "auto"
     fit: Fit = Fit()
 
     @pydantic.model_validator(mode="after")
@@ -35,6 +36,12 @@ def test_says_field_expectation_and_value() -> None:
     assert validation_sentence(complaint(device="tpu")) == "device: expected 'auto' or 'cpu', got 'tpu'."
     assert validation_sentence(complaint(fit={"iterations": 0})) == (
         "fit.iterations: expected greater than or equal to 1, got 0."
+    )
+
+
+def test_a_choice_of_kinds_is_one_sentence_without_names_of_types() -> None:
+    assert validation_sentence(complaint(elevation_degrees=120)) == (
+        "elevation_degrees: expected less than or equal to 89 or 'auto', got 120."
     )
 
 

@@ -1,11 +1,14 @@
 import logging
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from distill_core.cameras import orbit_rig
 from distill_core.errors import UserError
+from gs_integration.formats.ply import read_ply
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.splat_files import read_splats, write_splats
 from gs_integration.splats import Splats
@@ -51,3 +54,9 @@ def test_errors_name_the_file(shared_assets: Path, tmp_path: Path, splats: Splat
         write_splats(tmp_path / "no_folder" / "splats.ply", splats)
     with pytest.raises(UserError, match=r"got splats\.xyz"):
         write_splats(tmp_path / "splats.xyz", splats)
+
+
+def test_quaternions_in_files_have_length_one(tmp_path: Path, splats: Splats) -> None:
+    write_splats(tmp_path / "cloud.ply", replace(splats, quaternions_wxyz=splats.quaternions_wxyz * 1.7))
+    arrays = read_ply(tmp_path / "cloud.ply", axes_if_unsaid="y-down").splats
+    assert np.linalg.norm(arrays.quaternions_wxyz, axis=1) == pytest.approx(1, abs=1e-6)
