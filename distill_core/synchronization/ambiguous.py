@@ -6,31 +6,14 @@ quarters, since others do not permute pixels.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 
+from distill_core.synchronization.ambiguous_names import AmbiguousView
 from distill_core.synchronization.pixel_copies import PixelCopies
 
-AmbiguousView = Literal[
-    "identity",
-    "flip",
-    "mirror",
-    "rotate-90",
-    "rotate-180",
-    "rotate-270",
-    "negate",
-    "skew",
-    "patches",
-    "pixels",
-    "jigsaw",
-    "inner-circle",
-    "hinge",
-]
-AMBIGUOUS_VIEWS: tuple[AmbiguousView, ...] = get_args(AmbiguousView)
-
-# A piece's knob: radius and how far its centre lies beyond the edge, in sides of a piece. Neighbouring knobs stay apart.
+# A piece's knob: its radius, and how far its centre lies beyond the edge, in sides of a piece.
 _KNOB_RADIUS, _KNOB_REACH = 0.16, 0.1
 _PIECES = 4
 _PATCHES = 4

@@ -1,8 +1,8 @@
 """The exact denoiser of a Gaussian field with a picture's power spectrum: diffusion without any weights.
 
 The field is stationary on the whole plane. Its covariance is the picture's autocovariance times a triangle that ends at
-a `reach`, which is a picture's power spectrum smoothed as Blackman and Tukey do (1958; unsmoothed it would be the random
-phase noise of Galerne, Gousseau and Morel, 2011, which repeats itself with the picture's period). Colours are correlated
+a `reach`: the picture's power spectrum smoothed as Blackman and Tukey do (1958). Unsmoothed it would be the random phase
+noise of Galerne, Gousseau and Morel (2011), which repeats itself with the picture's period. Colours are correlated
 frequency by frequency as they are in the picture. The denoiser sees a window, where no border meets another.
 
 Letters: S the covariance inside the window, m the mean, a = alpha, s = sigma, x the noisy window; then
@@ -37,6 +37,9 @@ class GaussianField:
         schedule: Of the noisy samples.
         tolerance: Relative residual of the equation that is solved.
 
+    Attributes:
+        mean: [C] of every pixel.
+
     Raises:
         ValueError: a reach or a window below 1.
     """
@@ -55,7 +58,7 @@ class GaussianField:
         self.schedule: Schedule = VariancePreserving() if schedule is None else schedule
         self.sample_shape = (len(picture), *window)
         self._tolerance = tolerance
-        self._mean = picture.double().mean(dim=(1, 2))
+        self.mean = picture.double().mean(dim=(1, 2))
         self._reaches = tuple(max(min(reach, side // 2), 1) for side in picture.shape[1:])
         self._covariance = _tapered_autocovariance(picture.double(), self._reaches)
         self._torus = tuple(_fast_length(own + far) for own, far in zip(window, self._reaches, strict=True))
@@ -68,7 +71,7 @@ class GaussianField:
         alpha, sigma = (
             per_sample(factor(time.double()), noisy) for factor in (self.schedule.alpha, self.schedule.sigma)
         )
-        mean = self._mean.to(noisy.device)[:, None, None]
+        mean = self.mean.to(noisy.device)[:, None, None]
         solution = self._solve(noisy.double() - alpha * mean, alpha, sigma)
         return (mean + alpha * self.apply_covariance(solution)).to(noisy.dtype)
 
@@ -76,7 +79,7 @@ class GaussianField:
         """Return the covariance of channel c here with channel d at an offset of pixels."""
         far_down, far_right = self._reaches
         if abs(down) >= far_down or abs(right) >= far_right:
-            return torch.zeros(len(self._mean), len(self._mean), dtype=torch.float64)
+            return torch.zeros(len(self.mean), len(self.mean), dtype=torch.float64)
         return self._covariance[:, :, far_down - 1 + down, far_right - 1 + right]
 
     def apply_covariance(self, values: Float[Tensor, "batch channels h w"]) -> Float[Tensor, "batch channels h w"]:

@@ -3,13 +3,13 @@
 Letters: L_0 .. the layers of the canonical stack, L_0 the widest; p the magnification from one to the next; D the mean
 over blocks of p x p pixels, U its repetition over such blocks.
 
-A view is its layer with the next view in its middle, reduced: f_i = L_i, its middle replaced by D f_(i+1). Noise is seen
-the same way with p D, which keeps its variance 1, since D is a mean of p^2 values.
+A view is its layer with the next view in its middle, reduced: f_i = L_i, its middle replaced by D f_(i+1). Noise is
+seen the same way with p D, which keeps its variance 1, since D is a mean of p^2 values.
 
-What the views say of a layer is blended by averaging Laplacian pyramids with D and U. Bands finer than what a wider view
-shows come from the views that show them: band k (between blocks of p^k and p^(k+1) pixels) of L_i is the mean over the
-views i - k .. i, and the band that holds the rest is the mean over all that remains. D U is the identity, so levels that
-agree come back unchanged.
+What the views say of a layer is blended by averaging Laplacian pyramids with D and U. Bands finer than what a wider
+view shows come from the views that show them: band k (between blocks of p^k and p^(k+1) pixels) of L_i is the mean over
+the views i - k .. i, and the band that holds the rest is the mean over all that remain. D U is the identity, so levels
+that agree come back unchanged.
 """
 
 import torch
@@ -98,7 +98,7 @@ class ZoomStack:
         return depth
 
     def _kept_variance(self, depth: int) -> float:
-        """Variance of a blended layer if the views were independent noise: the sum over its bands, which are orthogonal."""
+        """Variance of a blended layer if the views were independent noise: the sum over its bands."""
         smaller = 1 / self.magnification**2
         # Variance of the mean of view level - m, reduced to blocks of p^band, over m = 0 .. band.
         of_means = [sum(smaller ** (band - m) for m in range(band + 1)) / (band + 1) ** 2 for band in range(depth + 1)]

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from distill_core.synchronization.ambiguous import AMBIGUOUS_VIEWS, ambiguous_views, jigsaw_orbits
+from distill_core.synchronization.ambiguous import ambiguous_views, jigsaw_orbits
+from distill_core.synchronization.ambiguous_names import AMBIGUOUS_VIEWS
 from distill_core.synchronization.panorama import panorama_windows, window_starts
 from distill_core.synchronization.pixel_copies import PixelCopies
 from distill_core.synchronization.projections import average, average_noise, coverage, variance_share
@@ -115,7 +116,7 @@ def test_the_average_of_noise_leaves_shared_noise_alone():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="pixels in 0..8"):
+    with pytest.raises(ValueError, match=r"pixels in 0\.\.8"):
         PixelCopies((1, 3, 3), (1, 1, 2), torch.tensor([[0, 9]]))
     with pytest.raises(ValueError, match="weights above 0"):
         PixelCopies((1, 3, 3), (1, 1, 2), torch.tensor([[0, 1]]), weights=torch.zeros(2))

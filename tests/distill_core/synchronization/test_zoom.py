@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 
@@ -31,7 +33,7 @@ def test_a_stack_keeps_the_laws_of_projections(shape):
 def test_the_middle_of_a_view_is_the_next_view_reduced():
     stack = ZoomStack(3, 2, 16, 2)
     views = stack.project(torch.randn(stack.canonical_shape))
-    for wide, near in zip(views[:-1], views[1:], strict=True):
+    for wide, near in itertools.pairwise(views):
         reduced = torch.nn.functional.avg_pool2d(near[None], 2)[0]
         torch.testing.assert_close(wide[:, 4:12, 4:12], reduced)
 
