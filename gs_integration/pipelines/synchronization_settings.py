@@ -14,8 +14,8 @@ class JointSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     checkpoint: str = Field(
-        description="what denoises: gaussian-field:PICTURE, the exact denoiser of a Gaussian field with the spectrum of "
-        "a picture, which needs no weights"
+        description="what denoises: gaussian-field:PICTURE, the exact denoiser of a Gaussian field with the spectrum "
+        "of a picture, which needs no weights"
     )
     strategy: StrategyName = Field(
         default="instance-clean",

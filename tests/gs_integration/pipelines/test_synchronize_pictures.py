@@ -65,12 +65,12 @@ def test_every_task_makes_views_that_agree_and_its_files(name, joint, tmp_path: 
 
 def test_joined_windows_agree_and_separate_ones_do_not(joint):
     settings = TASKS["panorama"](joint)
-    apart = settings.model_copy(update={"joint": joint.model_copy(update={"strategy": "none"})})
+    apart = settings.model_copy(update={"joint": joint.model_copy(update={"strategy": "none", "noise": "independent"})})
     views = [synchronize_pictures(each, SilentProgress()).views for each in (settings, apart)]
     # The first two windows of the first row share their columns from 4 and up to 4; pixels are copies of one canvas.
     together, separate = (np.abs(each[0][..., 4:] - each[1][..., :-4]).max() for each in views)
     assert together < 1e-6
-    assert separate > 0.01
+    assert separate > 0.1
 
 
 def test_the_same_seed_gives_the_same_picture(joint):
