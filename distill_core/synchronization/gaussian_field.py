@@ -1,9 +1,9 @@
 """The exact denoiser of a Gaussian field with a picture's power spectrum: diffusion without any weights.
 
 The field is stationary on the whole plane. Its covariance is the picture's autocovariance times a triangle that ends at
-a `reach`: the picture's power spectrum smoothed as Blackman and Tukey do (1958). Unsmoothed it would be random phase noise
-(Galerne, Gousseau and Morel, 2011), which repeats itself with the picture's period. Colours are correlated frequency by
-frequency as they are in the picture. The denoiser sees a window, where no border meets another.
+a `reach`: the picture's power spectrum smoothed as Blackman and Tukey do (1958). Unsmoothed it would be random phase
+noise (Galerne, Gousseau and Morel, 2011), which repeats itself with the picture's period. Colours are correlated
+frequency by frequency as they are in the picture. The denoiser sees a window, where no border meets another.
 
 Letters: S the covariance inside the window, m the mean, a = alpha, s = sigma, x the noisy window; then
 E[clean | x] = m + a S (a^2 S + s^2)^-1 (x - a m). Products with S are products in the frequencies of a torus on which a

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from distill_core.synchronization.projections import Projection, average
+from distill_core.synchronization.projections import Projection, average, variance_share
 
 DRAWS = 400
 
@@ -57,16 +57,13 @@ def assert_linear(projection: Projection) -> None:
 
 def assert_unprojecting_noise_keeps_the_promised_variance(projection: Projection) -> None:
     """Independent noise, averaged, has the variance that `variance_share` says."""
-    from distill_core.synchronization.projections import variance_share
-
     generator = torch.Generator().manual_seed(2)
-    total, share = 0.0, None
+    votes = projection.unproject(torch.zeros(projection.instances_shape))
+    share, total = variance_share(votes), torch.zeros_like(votes.weighted)
     for _ in range(DRAWS):
-        votes = projection.unproject(torch.randn(projection.instances_shape, generator=generator))
-        total = total + average(votes).square()
-        share = variance_share(votes)
-    assert share is not None
-    measured = torch.as_tensor(total) / DRAWS
+        drawn = torch.randn(projection.instances_shape, generator=generator)
+        total += average(projection.unproject(drawn)).square()
+    measured = total / DRAWS
     covered = (votes.weights > 0).expand_as(measured)
     relative = (measured / share.expand_as(measured))[covered]
     assert float((relative - 1).abs().max()) < 6 * (2 / DRAWS) ** 0.5

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from distill_core.synchronization.ambiguous import ambiguous_views, jigsaw_orbits
-from distill_core.synchronization.ambiguous_names import AMBIGUOUS_VIEWS
+from distill_core.synchronization.ambiguous_names import AMBIGUOUS_VIEWS, AmbiguousView
 from distill_core.synchronization.panorama import panorama_windows, window_starts
 from distill_core.synchronization.pixel_copies import PixelCopies
 from distill_core.synchronization.projections import average, average_noise, coverage, variance_share
@@ -77,7 +77,7 @@ def test_every_ambiguous_view_is_orthogonal(view):
 
 def test_views_do_to_a_picture_what_their_names_say():
     picture = torch.randn(1, 8, 8)
-    names = ["flip", "mirror", "rotate-90", "rotate-180", "negate", "skew", "inner-circle"]
+    names: list[AmbiguousView] = ["flip", "mirror", "rotate-90", "rotate-180", "negate", "skew", "inner-circle"]
     flip, mirror, turned, half, negative, skew, disc = ambiguous_views(1, 8, names).project(picture)
     assert torch.equal(flip, picture.flip(1))
     assert torch.equal(mirror, picture.flip(2))
