@@ -22,6 +22,7 @@ from gs_integration.turntable import write_film
 
 _COLUMNS = 8
 _MOST_IN_PREVIEW = 24
+_SMALLEST_PX = 128
 _FILM_PX = 256
 _CURVES_PX = (160, 800)
 
@@ -123,10 +124,23 @@ def _preview(result: JointPictures) -> np.ndarray:
         if isinstance(settings, AmbiguousSettings)
         else [f"view {number}" for number in range(len(views))]
     )
-    sheet = contact_sheet(views, _COLUMNS, labels)
+    sheet = contact_sheet([_enlarged(view) for view in views], _COLUMNS, labels)
     if isinstance(settings, ZoomSettings | AmbiguousSettings):
         return sheet
-    return contact_sheet([result.canonical, sheet], 1)
+    return _above(_enlarged(result.canonical), sheet)
+
+
+def _enlarged(picture: np.ndarray) -> np.ndarray:
+    """A picture whose height is below the preview's, repeated pixel by pixel."""
+    times = max(1, _SMALLEST_PX // picture.shape[1])
+    return picture.repeat(times, axis=1).repeat(times, axis=2)
+
+
+def _above(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Two pictures below one another, over white."""
+    width = max(first.shape[2], second.shape[2])
+    padded = [np.pad(each, ((0, 0), (2, 2), (0, width - each.shape[2])), constant_values=1) for each in (first, second)]
+    return np.concatenate(padded, axis=1)
 
 
 def curves(channels: np.ndarray, height_px: int, width_px: int) -> np.ndarray:
