@@ -70,7 +70,8 @@ def test_joined_windows_agree_and_separate_ones_do_not(joint):
     # The first two windows of the first row share their columns from 4 and up to 4; pixels are copies of one canvas.
     together, separate = (np.abs(each[0][..., 4:] - each[1][..., :-4]).max() for each in views)
     assert together < 1e-6
-    assert separate > 0.1
+    # Several steps of an 8-bit picture: a seam that can be seen.
+    assert separate > 0.02
 
 
 def test_the_same_seed_gives_the_same_picture(joint):
