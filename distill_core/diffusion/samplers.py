@@ -125,6 +125,32 @@ class DPMSolver2M:
         return ddim_update(schedule, noisy, ahead, time, next_time)
 
 
+def ancestral_step(
+    denoiser: Denoiser[Any], noisy: Tensor, time: Tensor, next_time: Tensor, condition: Any, noise: Tensor | None = None
+) -> Tensor:
+    """DDPM's step: the clean prediction, part of the noise it implies, and fresh noise for the rest (Ho et al., 2020).
+
+    In x / a the noise kept is (k'^2 / k) n and the fresh noise k' sqrt(1 - k'^2 / k^2), k and k' the ratios before and
+    after: the posterior of a clean sample that is known. It is the step of Song et al. (2021, eq. 16) with eta = 1.
+
+    Raises:
+        ValueError: the step ends above time 0 and there is no noise.
+    """
+    schedule = denoiser.schedule
+    clean = denoiser(noisy, time, condition)
+    if noise is None:
+        if bool((next_time > 0).any()):
+            raise ValueError("an ancestral step that ends above time 0 needs noise, got none")
+        return ddim_update(schedule, noisy, clean, time, next_time)
+    shrink = noise_ratio(schedule, next_time) / noise_ratio(schedule, time)
+    # At time 0 the rest of the noise is what the schedule leaves there, and nothing fresh comes to it.
+    shrink = torch.where(next_time > 0, shrink, 1.0)
+    alpha, sigma = (per_sample(factor(next_time), noisy) for factor in (schedule.alpha, schedule.sigma))
+    implied = noise_in(schedule, noisy, clean, time)
+    mixed = per_sample(shrink, noisy) * implied + per_sample((1 - shrink.square()).clamp(min=0).sqrt(), noisy) * noise
+    return alpha * clean + sigma * mixed
+
+
 def consistency_step(
     denoiser: Denoiser[Any], noisy: Tensor, time: Tensor, next_time: Tensor, condition: Any, noise: Tensor | None = None
 ) -> Tensor:

@@ -26,6 +26,10 @@ LONG_JOBS = {
     "scripts/fit_splats.py": ["{assets}/captures/nerf_synthetic_chair", "--output-dir", "{out}/splats"],
     "scripts/generate_views.py": ["{assets}/pictures/cat_statue.jpg", "--output-dir", "{out}/views"],
     "scripts/image_to_3dgs.py": ["{assets}/pictures", "--output-dir", "{out}/splats"],
+    "scripts/synchronize.py": [
+        *["panorama", "--checkpoint", "gaussian-field:{assets}/pictures/tulips.jpg"],
+        *["--steps", "500", "--output-dir", "{out}/panorama"],
+    ],
     "scripts/train.py": ["solid", "--data", "{assets}/models", "--output-dir", "{out}/run", "--max-minutes", "5"],
 }
 

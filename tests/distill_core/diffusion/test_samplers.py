@@ -6,7 +6,8 @@ import torch
 
 from distill_core.diffusion.guidance import ClassifierFreeGuidance
 from distill_core.diffusion.noise import seeded_noise
-from distill_core.diffusion.samplers import DPMSolver2M, consistency_step, ddim_step, heun_step, sample
+from distill_core.diffusion.parameterizations import CleanPrediction
+from distill_core.diffusion.samplers import DPMSolver2M, ancestral_step, consistency_step, ddim_step, heun_step, sample
 from distill_core.diffusion.schedules import Flow, VarianceExploding, VariancePreserving
 from distill_core.diffusion.time_grids import karras_times, log_ratio_times, uniform_times
 from distill_core.errors import Cancelled
@@ -184,3 +185,25 @@ def test_guided_trajectory_ends_where_the_guided_equation_does():
     noise = lambda shape: torch.zeros(1, 1, dtype=torch.float64)  # noqa: E731
     end = sample(guided, True, uniform_times(300), heun_step, noise, start=start)
     assert float(end) == pytest.approx(1.203, abs=1e-3)
+
+
+def test_the_ancestral_step_is_ddpms_posterior():
+    """Ho et al., 2020, equations 6 and 7, for a variance-preserving schedule and a clean sample that is known."""
+    schedule = VariancePreserving()
+    known = torch.tensor([[0.4], [-1.2], [0.1]], dtype=torch.float64)
+    denoiser = CleanPrediction(lambda noisy, time, condition: known, schedule, (1,))
+    time, next_time = (torch.full((3,), at, dtype=torch.float64) for at in (0.7, 0.4))
+    noisy, noise = torch.randn(3, 1, dtype=torch.float64), torch.randn(3, 1, dtype=torch.float64)
+    alpha, next_alpha = float(schedule.alpha(time[0])), float(schedule.alpha(next_time[0]))
+    kept = (alpha / next_alpha) ** 2
+    bar, next_bar = 1 - alpha**2, 1 - next_alpha**2
+    mean = next_alpha * (1 - kept) / bar * known + kept**0.5 * next_bar / bar * noisy
+    deviation = ((1 - kept) * next_bar / bar) ** 0.5
+    torch.testing.assert_close(
+        ancestral_step(denoiser, noisy, time, next_time, None, noise), mean + deviation * noise, atol=1e-12, rtol=1e-10
+    )
+    zeros = torch.zeros_like(time)
+    torch.testing.assert_close(ancestral_step(denoiser, noisy, time, zeros, None, noise), known)
+    torch.testing.assert_close(ancestral_step(denoiser, noisy, time, zeros, None, None), known)
+    with pytest.raises(ValueError, match="needs noise"):
+        ancestral_step(denoiser, noisy, time, next_time, None, None)

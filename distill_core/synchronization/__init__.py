@@ -1,0 +1,1 @@
+"""Several diffusion processes joined through one canonical space: strategies, projections, one loop."""
