@@ -76,5 +76,9 @@ def _tensor(matrix: csr_matrix) -> Tensor:
         # torch calls its rows-compressed tensors a beta; their product with a dense matrix is all that is used.
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
         return torch.sparse_csr_tensor(
-            torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices), torch.from_numpy(matrix.data), matrix.shape
+            torch.from_numpy(matrix.indptr),
+            torch.from_numpy(matrix.indices),
+            torch.from_numpy(matrix.data),
+            matrix.shape,
+            check_invariants=True,
         )

@@ -54,11 +54,7 @@ def pixel_trust(depth, face_ids, face_normals, fx, fy, cx, cy, edge_trust, trust
                 if other == 0.0:
                     trust[row, column] = edge_trust
                     break
-                off = (
-                    nx * ((j + 0.5 - cx) / fx * other - x)
-                    + ny * ((i + 0.5 - cy) / fy * other - y)
-                    + nz * (other - z)
-                )
+                off = nx * ((j + 0.5 - cx) / fx * other - x) + ny * ((i + 0.5 - cy) / fy * other - y) + nz * (other - z)
                 if abs(off) > 2.0 * _OFF_PLANE * z / fx:
                     trust[row, column] = edge_trust
                     break

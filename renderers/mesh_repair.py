@@ -111,9 +111,7 @@ def _parities(shared: SharedEdges, num_faces: int) -> tuple[np.ndarray, np.ndarr
 
 def _flipped(mesh: TexturedMesh, turned: np.ndarray) -> TexturedMesh:
     def back_to_front(values: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(
-            np.where(turned.reshape((-1,) + (1,) * (values.ndim - 1)), values[:, ::-1], values)
-        )
+        return np.ascontiguousarray(np.where(turned.reshape((-1,) + (1,) * (values.ndim - 1)), values[:, ::-1], values))
 
     normals = mesh.corner_normals
     return replace(
