@@ -104,7 +104,7 @@ def round_trip(name: str, mesh: "TexturedMesh", settings: Settings) -> RoundTrip
         "unwrapped": unwrapped.method,
         "unwrapping_seconds": unwrapped.seconds,
         "matrices_seconds": prepared - begun,
-        "texture_seconds": textured - prepared,
+        "bake_seconds": textured - prepared,
         "megabytes": projection.num_bytes / 1e6,
         "psnr": float(psnr(rendered[:, :3], truth[:, :3], mask).mean()),
         "psnr_lowest_view": float(psnr(rendered[:, :3], truth[:, :3], mask).min()),
@@ -126,14 +126,14 @@ def table(result: dict[str, Any]) -> str:
         result: what `run` returned.
     """
     lines = [
-        "| model | faces | coordinates | PSNR dB | lowest view | views dB | seam ratio | seen | matrices s | texture s |",
+        "| model | faces | coordinates | PSNR dB | lowest view | views dB | seam ratio | seen | matrices s | bake s |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["models"]:
         lines.append(
             f"| {row['model']} | {row['faces']} | {row['unwrapped']} | {row['psnr']:.1f} | "
             f"{row['psnr_lowest_view']:.1f} | {row['consistency_psnr']:.1f} | {row['seam_ratio']:.2f} | "
-            f"{100 * row['surface_seen']:.0f} % | {row['matrices_seconds']:.1f} | {row['texture_seconds']:.2f} |"
+            f"{100 * row['surface_seen']:.0f} % | {row['matrices_seconds']:.1f} | {row['bake_seconds']:.2f} |"
         )
     return "\n".join(lines)
 

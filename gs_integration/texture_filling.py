@@ -1,12 +1,12 @@
-"""What stands in a texture where nothing was seen: colours of the nearest surface that was, and of the nearest chart."""
+"""What stands in a texture where nothing was seen: colours of the nearest surface that was, or of the nearest chart."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
 from scipy.sparse import coo_matrix, csr_matrix
+from scipy.spatial import cKDTree
 
 from renderers.texel_surface import TexelSurface
 

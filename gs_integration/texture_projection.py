@@ -2,8 +2,8 @@
 
 `TextureProjection` meets the contract of diffusion synchronization: `project` takes the canonical texture to the views,
 `unproject` takes views to weighted sums over texels. Visibility is found once; afterwards each direction is one product
-with a sparse matrix. Entries number a few a pixel one way, four for each texel and view that sees it the other, so memory
-grows with texels and pixels and not with their product.
+with a sparse matrix. Entries number a few a pixel one way, four for each texel and view that sees it the other, so
+memory grows with texels and pixels and not with their product.
 """
 
 from collections.abc import Sequence
@@ -55,8 +55,8 @@ class TextureCoverage:
 class TextureProjection:
     """Projection between a square texture [C, S, S] (row 0 on top, v = 1) and V views [V, C, h, w]; any C.
 
-    Texels weigh a view by the cosine of its slant, to a power. Pixels at silhouettes and jumps in depth count only where
-    no other pixel shows a texel. A texel that no view sees is read as the nearest one on the surface that is seen.
+    Texels weigh a view by the cosine of its slant, to a power. Pixels at silhouettes and jumps in depth count only
+    where no other pixel shows a texel. A texel that no view sees is read as the nearest one on the surface that is.
 
     Args:
         mesh: repaired, in the unit ball, with texture coordinates in 0..1 that do not overlap.
@@ -80,9 +80,7 @@ class TextureProjection:
         progress: Progress | None = None,
     ) -> None:
         if not 1 <= texture_size <= _LARGEST_TEXTURE:
-            raise UserError(
-                f"Texture size: expected 1 to {_LARGEST_TEXTURE} texels along a side, got {texture_size}; choose another."
-            )
+            raise UserError(f"Texture size: expected 1 to {_LARGEST_TEXTURE} texels along a side, got {texture_size}.")
         if not cameras:
             raise UserError("Expected at least one view to texture from, got none; choose some cameras.")
         progress = progress or SilentProgress()

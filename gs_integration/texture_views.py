@@ -170,9 +170,9 @@ def shown_texels(
 def noise_weights(mesh: RenderableMesh, cameras: Sequence[Camera], *, size: int, texels_a_pixel: float) -> csr_matrix:
     """The parts of the surface under each pixel, with weights whose squares sum to 1.
 
-    White noise, one number a part, mapped by this is white in every view and the same on the surface in all of them (the
-    sum over the footprint divided by its root, Chang et al. 2024, "How I warped your noise"). Parts are cut so fine that
-    two pixels hardly ever share one.
+    White noise, one number a part, mapped by this is white in every view and the same on the surface in all of them
+    (the sum over the footprint divided by its root, Chang et al. 2024, "How I warped your noise"). Parts are cut so
+    fine that two pixels hardly ever share one.
 
     Args:
         mesh: as it is rendered.

@@ -40,8 +40,8 @@ def pack_rectangles(
                 break
     if best is None:
         raise UserError(
-            f"Expected a mesh whose surface falls into charts that a texture of {side_texels} x {side_texels} holds, got "
-            f"{len(sizes):,} charts; choose a larger texture."
+            f"Expected a surface of as many charts as a texture of {side_texels} x {side_texels} holds, got "
+            f"{len(sizes):,}; choose a larger texture."
         )
     places = np.zeros_like(ordered)
     places[order] = best

@@ -1,8 +1,8 @@
 """Texture coordinates of large meshes: charts cut by the direction that the surface faces, laid flat by projection.
 
-Every face goes to one of the six directions of the axes; what hangs together of one direction is a chart, seen along it.
-Where a chart covers itself (a coil, a fold), the lower sheet becomes a chart of its own. Lengths shrink by the cosine of
-the tilt and no more, and the work grows with the number of faces alone.
+Every face goes to one of the six directions of the axes; what hangs together of one direction is a chart, seen along
+it. Where a chart covers itself (a coil, a fold), the lower sheet becomes a chart of its own. Lengths shrink by the
+cosine of the tilt and no more, and the work grows with the number of faces alone.
 """
 
 import numpy as np

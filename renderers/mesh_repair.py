@@ -92,9 +92,9 @@ def _turned_over(mesh: TexturedMesh) -> Bool[np.ndarray, " faces"]:
 def _parities(shared: SharedEdges, num_faces: int) -> tuple[np.ndarray, np.ndarray]:
     """The connected part of each face [F], and whether the face is wound against the part's first [F].
 
-    Each face stands twice in a graph, as it is and turned over; neighbours that are wound alike join like with like, the
-    others crosswise. A part then falls into two halves, each wound alike, or, where no winding fits all of its edges
-    (a Moebius strip), hangs together as one, and is left as it is.
+    Each face stands twice in a graph, as it is and turned over; neighbours that are wound alike join like with like,
+    the others crosswise. A part then falls into two halves, each wound alike, or, where no winding fits all of its
+    edges (a Moebius strip), hangs together as one, and is left as it is.
     """
     one, other = shared.faces.T
     crosswise = np.where(shared.turned, num_faces, 0)

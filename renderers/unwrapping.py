@@ -60,8 +60,8 @@ def ready_for_texturing(
 ) -> UnwrappedMesh:
     """Repair a mesh, and unwrap it where its texture coordinates do not serve.
 
-    Up to 50,000 faces are unwrapped by xatlas, larger meshes by charts of one direction; both in a process of their own,
-    which a cancelled job ends at once. What was done, and why, is logged in one line.
+    Up to 50,000 faces are unwrapped by xatlas, larger meshes by charts of one direction; both in a process of their
+    own, which a cancelled job ends at once. What was done, and why, is logged in one line.
 
     Args:
         mesh: any size and place; keeps them.
