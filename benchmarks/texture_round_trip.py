@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from renderers.meshes import TexturedMesh
 
+_SHOWN_PX = 320
+
 
 class Settings(BaseModel):
     """Which models, views and texture."""
@@ -140,10 +142,15 @@ def table(result: dict[str, Any]) -> str:
 
 def _draw(trips: list[RoundTrip], path: Path) -> None:
     from distill_core.contact_sheet import contact_sheet
-    from distill_core.images import write_png
+    from distill_core.images import resize_premultiplied, write_png
 
     shown = range(min(4, len(trips[0].truth)))
-    pictures = [side[view] for trip in trips for side in (trip.truth, trip.rendered) for view in shown]
+    pictures = [
+        resize_premultiplied(side[view], _SHOWN_PX, _SHOWN_PX)
+        for trip in trips
+        for side in (trip.truth, trip.rendered)
+        for view in shown
+    ]
     labels = [
         f"{trip.figures['model']} {word}" for trip in trips for word in ("original", "new texture") for _ in shown
     ]

@@ -4,6 +4,7 @@ import warnings
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.sparse import csr_matrix
@@ -27,7 +28,7 @@ class SparseMap:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        rows, columns = self.matrix.shape
+        rows, columns = np.shape(self.matrix)
         return rows, columns
 
     @property
@@ -45,7 +46,7 @@ class SparseMap:
         Args:
             values: one row a column of the matrix.
         """
-        return _Product.apply(values, self)  # pyright: ignore[reportReturnType] - a Function's apply has no types
+        return _Product.apply(values, self)
 
     def product(self, values: Tensor, *, transposed: bool) -> Tensor:
         """Multiply by the matrix or its transpose, without a gradient.

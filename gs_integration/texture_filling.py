@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_matrix, csr_matrix
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from renderers.texel_surface import TexelSurface
 
@@ -52,7 +52,7 @@ def fill_texture(surface: TexelSurface, seen: Bool[np.ndarray, "size size"]) -> 
     rows, columns, values = [known], [known], [np.ones(len(known))]
     if len(unknown):
         places = np.concatenate([surface.points, _NORMAL_LENGTH * surface.normals], axis=1)
-        distances, nearest = cKDTree(places[seen_here]).query(
+        distances, nearest = KDTree(places[seen_here]).query(
             places[~seen_here], k=min(_NEIGHBOURS, len(known)), workers=1
         )
         distances, nearest = distances.reshape(len(unknown), -1), nearest.reshape(len(unknown), -1)
@@ -72,5 +72,7 @@ def fill_texture(surface: TexelSurface, seen: Bool[np.ndarray, "size size"]) -> 
 
 def _nearest_owned(surface: TexelSurface) -> np.ndarray:
     """For every texel [S x S] the nearest that lies on the surface, itself if it does."""
-    rows, columns = distance_transform_edt(surface.owner < 0, return_distances=False, return_indices=True)
-    return (rows * surface.size + columns).ravel().astype(np.int64)
+    rows, columns = np.asarray(
+        distance_transform_edt(surface.owner < 0, return_distances=False, return_indices=True), np.int64
+    )
+    return (rows * surface.size + columns).ravel()

@@ -111,7 +111,7 @@ class TextureProjection:
         weights = _weighed(self._seen, cosine_power)
         self._to_texture = SparseMap(weights)
         size = (1, self.texture_size, self.texture_size)
-        ones = np.ones(weights.shape[1], np.float32)
+        ones = np.ones(self._to_texture.shape[1], np.float32)
         self._weight = torch.from_numpy((weights @ ones).reshape(size))
         self._squared_weight = torch.from_numpy((weights.multiply(weights) @ ones).astype(np.float32).reshape(size))
 

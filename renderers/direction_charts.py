@@ -30,7 +30,7 @@ def unwrap_by_direction(
     texture_size: int,
     padding_texels: int,
 ) -> Float32[np.ndarray, "faces 3 2"]:
-    """Texture coordinates in 0..1 (v up) without overlaps.
+    """Texture coordinates in 0..1 (v up) without overlaps, but for single texels of surfaces coiled eightfold.
 
     Args:
         vertices: of a mesh of about unit size.
@@ -52,14 +52,15 @@ def unwrap_by_direction(
     height = np.einsum("fd,fd->f", corners.mean(axis=1), _AXES[axis])
     order = np.argsort(-height, kind="stable")
     layer = np.zeros(len(faces), np.int64)
-    for _ in range(_LAYER_ROUNDS):
+    rounds = 0
+    while True:
         charts = _connected(axis + 6 * layer, pairs)
         corner_uvs = _packed(_flattened(corners, axis, charts), charts, texture_size, padding_texels)
         loses = claim_texels(corner_uvs, texture_size, order).loses > 0
-        if not loses.any():
-            break
+        rounds += 1
+        if not loses.any() or rounds == _LAYER_ROUNDS:
+            return corner_uvs
         layer[loses] += 1
-    return corner_uvs
 
 
 def _smooth_axes(normals: np.ndarray, areas: np.ndarray, pairs: np.ndarray) -> np.ndarray:

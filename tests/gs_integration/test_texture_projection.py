@@ -24,8 +24,8 @@ SLOPES = torch.tensor([[0.2, 0.1, -0.15], [-0.1, 0.2, 0.1], [0.05, -0.2, 0.2]])
 def torus() -> TexturedMesh:
     """Hides parts of itself from most views."""
     shape = trimesh.creation.torus(0.7, 0.28, major_sections=40, minor_sections=24)
-    turned = shape.vertices @ trimesh.transformations.rotation_matrix(1.0, [1, 0.3, 0])[:3, :3].T
-    mesh = normalised(bare_mesh(turned, shape.faces))
+    turn = np.asarray(trimesh.transformations.rotation_matrix(1.0, [1, 0.3, 0]))[:3, :3]
+    mesh = normalised(bare_mesh(shape.vertices @ turn.T, shape.faces))
     uvs = unwrap_by_direction(mesh.vertices, mesh.faces, texture_size=128, padding_texels=3)
     return replace(mesh, corner_uvs=uvs)
 

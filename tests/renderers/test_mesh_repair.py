@@ -89,6 +89,7 @@ def test_shared_edges_are_those_that_trimesh_finds() -> None:
     found = shared_edges(np.asarray(shape.vertices), np.asarray(shape.faces, np.int64))
     expected = {tuple(sorted(pair)) for pair in shape.face_adjacency.tolist()}
     assert {tuple(sorted(pair)) for pair in found.faces.tolist()} == expected
-    for (one, other), (edge, other_edge) in zip(found.faces, found.edges, strict=True):
-        ends = {shape.faces[one][edge], shape.faces[one][(edge + 1) % 3]}
-        assert ends == {shape.faces[other][other_edge], shape.faces[other][(other_edge + 1) % 3]}
+    corners = shape.faces.tolist()
+    for (one, other), (edge, other_edge) in zip(found.faces.tolist(), found.edges.tolist(), strict=True):
+        ends = {corners[one][edge], corners[one][(edge + 1) % 3]}
+        assert ends == {corners[other][other_edge], corners[other][(other_edge + 1) % 3]}
