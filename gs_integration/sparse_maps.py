@@ -2,9 +2,8 @@
 
 import warnings
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.sparse import csr_matrix
@@ -28,8 +27,7 @@ class SparseMap:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        rows, columns = np.shape(self.matrix)
-        return rows, columns
+        return cast(tuple[int, int], self.matrix.shape)
 
     @property
     def num_bytes(self) -> int:

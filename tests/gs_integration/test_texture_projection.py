@@ -120,8 +120,10 @@ def test_views_agree_with_the_renderer_on_a_texture_with_detail(box_projection: 
     rendered = render_texture(charted_box(), texture, box_projection.cameras)
     inside = (rendered[:, 3] > 0.999) & (box_projection.alpha[:, 0] == 1)
     error = (box_projection.project(texture) - rendered[:, :3]).permute(0, 2, 3, 1)[inside]
-    # The renderer takes 2 x 2 samples, smaller copies of the picture on slanted sides, and mixes linear light.
-    assert error.square().mean().sqrt() < 0.01
+    # The renderer takes 2 x 2 samples, and so mixes charts at the box's edges; elsewhere it differs by mixing linear
+    # light, by smaller copies of the picture on slanted sides and by eight bits (0.002).
+    assert error.abs().quantile(0.9) < 0.01
+    assert error.abs().mean() < 0.01
 
 
 def test_the_order_of_views_changes_nothing(torus_projection: TextureProjection) -> None:
@@ -147,8 +149,9 @@ def test_texels_are_seen_where_rays_reach_them(torus_projection: TextureProjecti
         cosine = (surface.normals * towards).sum(axis=1) / np.linalg.norm(towards, axis=1)
         visible = caster.visible(points + 1e-3 * surface.normals, camera.position) & (cosine > 0.1)
         agree += int(((weight > 0) == visible).sum())
-        # Beside an outline a neighbouring pixel may still show the texel's surface, but it is not trusted.
-        hidden = ~caster.visible(points, camera.position, tolerance=0.1)
+        # Beside an outline a neighbouring pixel may still show the texel's surface, but it is not trusted, unless what
+        # hides it is nearer than the three footprints (of 0.035) that count as one surface.
+        hidden = ~caster.visible(points, camera.position, tolerance=0.15)
         wrongly_seen += int((hidden & (weight > 2 * EDGE_TRUST)).sum())
     # They differ along the outlines, a pixel wide of 64.
     assert agree / (len(points) * len(torus_projection.cameras)) > 0.95
