@@ -168,13 +168,28 @@ def render_depth(mesh: RenderableMesh, cameras: Sequence[Camera]) -> np.ndarray:
     Returns:
         [V, H, W] world units, 0 where empty.
     """
-    depth = np.zeros((len(cameras), cameras[0].height, cameras[0].width), np.float32)
-    for index, camera in enumerate(cameras):
-        edges, inverse_depths = _edges(_corners_in_camera(mesh, camera), camera, 1)
-        face_ids = np.full(depth.shape[1:], -1, np.int32)
-        z_buffer = _z_buffer(mesh, edges, inverse_depths, face_ids)
-        np.divide(1, z_buffer, out=depth[index], where=z_buffer > 0)
-    return depth
+    return np.stack([render_faces(mesh, camera)[0] for camera in cameras])
+
+
+def render_faces(mesh: RenderableMesh, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    """Z-depth and face at pixel centres, for one camera.
+
+    Args:
+        mesh: From `prepare`.
+        camera: Outside the mesh.
+
+    Returns:
+        Depth [H, W] float32 in world units, 0 where empty, and faces [H, W] int32, -1 where empty.
+
+    Raises:
+        UserError: the camera is inside the object or the object reaches behind it.
+    """
+    depth = np.zeros((camera.height, camera.width), np.float32)
+    face_ids = np.full(depth.shape, -1, np.int32)
+    edges, inverse_depths = _edges(_corners_in_camera(mesh, camera), camera, 1)
+    z_buffer = _z_buffer(mesh, edges, inverse_depths, face_ids)
+    np.divide(1, z_buffer, out=depth, where=z_buffer > 0)
+    return depth, face_ids
 
 
 def _corners_in_camera(mesh: RenderableMesh, camera: Camera) -> np.ndarray:

@@ -80,5 +80,13 @@ CLAIMS = (
         ("scripts/image_to_3dgs.py", "{assets}/pictures", "--output-dir", "{out}"),
         "report.json",
     ),
+    _benchmark(
+        "texture_round_trip",
+        "A known texture rendered, gathered from the views and rendered again",
+        "--models",
+        "{assets}/eval",
+        "--picture",
+        "docs/pictures/texture_round_trip.png",
+    ),
     _benchmark("whole_job", "The whole job on rendered pictures of well-known models", *_MODELS),
 )
