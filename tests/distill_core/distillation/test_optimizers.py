@@ -1,5 +1,7 @@
 """What the optimizer does to single weights, against definitions of Muon and AdamW."""
 
+from typing import Literal
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from distill_core.distillation.settings import TrainingSettings
 RATE = 1e-2
 
 
-def stepped(network: nn.Module, kind: str, *, decay: float = 0.0) -> dict[str, torch.Tensor]:
+def stepped(network: nn.Module, kind: Literal["muon", "adamw"], *, decay: float = 0.0) -> dict[str, torch.Tensor]:
     """The change of each parameter in one step along random gradients."""
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     generator = torch.Generator().manual_seed(2)
