@@ -31,7 +31,7 @@ class FitSettings(BaseModel):
         description="how finely a splat's colour may depend on the direction it is seen from; 0 is not at all",
     )
     robust_width: float = Field(
-        default=0.03,
+        default=0.2,
         gt=0,
         le=1,
         description="colour difference (0 to 1) above which the loss is linear, below which it is square",
@@ -39,7 +39,7 @@ class FitSettings(BaseModel):
     structure_weight: float = Field(
         default=0.2, ge=0, lt=1, description="weight of 1 - SSIM against the colour difference"
     )
-    silhouette_weight: float = Field(default=0.5, ge=0, le=10, description="weight of the squared difference of alpha")
+    silhouette_weight: float = Field(default=4.0, ge=0, le=10, description="weight of the squared difference of alpha")
     fit_background: Literal["random", "white"] = Field(
         default="random", description="what shows through the splats while they are fitted"
     )
@@ -53,9 +53,9 @@ class FitSettings(BaseModel):
         default=3.0, ge=1, le=1000, description="longest axis of a splat over its middle one"
     )
     correct_colours: bool = Field(
-        default=True, description="estimate a gain and an offset for each view but the source"
+        default=False, description="estimate a gain and an offset for each view but the source"
     )
-    correct_flow: bool = Field(default=True, description="estimate a smooth displacement for each view but the source")
+    correct_flow: bool = Field(default=False, description="estimate a smooth displacement for each view but the source")
 
     def num_steps(self, num_views: int) -> int:
         """Return the number of optimization steps for so many views.
@@ -81,12 +81,11 @@ def capture_settings(**changes: Any) -> FitSettings:
         "max_splats": 50_000,
         "harmonics_degree": 3,
         "robust_width": 0.01,
+        "silhouette_weight": 0.5,
         "half_resolution_share": 0.2,
         "fit_background": "white",
         "refinements": 10,
         "largest_elongation": 10.0,
-        "correct_colours": False,
-        "correct_flow": False,
     }
     return FitSettings(**{**defaults, **changes})
 

@@ -90,11 +90,12 @@ def test_generated_views_are_corrected_and_the_source_is_not(views):
     cameras, pictures, initial = views
     drifting = pictures.copy()
     drifting[1:, :3] *= np.random.default_rng(0).uniform(0.75, 1.0, (len(pictures) - 1, 1, 1, 1))
-    settings = FitSettings(iterations=160, num_splats=800, max_splats=800)
-    result = fit((cameras, drifting, initial), settings, source_view=0)
+    plain_settings = FitSettings(iterations=160, num_splats=800, max_splats=800)
+    corrected = plain_settings.model_copy(update={"correct_colours": True, "correct_flow": True})
+    result = fit((cameras, drifting, initial), corrected, source_view=0)
     assert (result.gains[0] == 1).all()
     assert result.gains[1:].std() > 0.03
-    plain = fit((cameras, drifting, initial), settings.model_copy(update={"correct_colours": False}), source_view=0)
+    plain = fit((cameras, drifting, initial), plain_settings, source_view=0)
     truth = render(true_splats(), UNSEEN)
     assert mean_error(result.splats, UNSEEN, truth) < mean_error(plain.splats, UNSEEN, truth)
 
