@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from distill_core import guide_kernels as kernels
+from distill_core.parallel import for_each
 from distill_core.rays import CameraTensors, pixel_rays, project_points
 from distill_core.solids import RADIUS, Solid, render_solid
 
@@ -100,13 +101,13 @@ def lift_source(
         source_cameras: S cameras (any picture size; they are scaled to the picture's).
         sets: [B] the source of each target.
         targets: B cameras of the size of `target_depth`.
-        target_depth: [B, 1, rows, columns] z-depth of the surface that the target shows.
+        target_depth: [B, 1, rows, columns] z-depth of the surface that the target shows, 0 where it shows none.
         tolerance: World units behind the source's surface at which a point counts as half hidden.
 
     Returns:
         Straight colour [B, 3, rows, columns] of the source pixel at each point (also where the point is hidden from
         the source; beside the source's silhouette the colour of its edge), and [B, 1, rows, columns] how surely the
-        source sees the point.
+        source sees the point; both are 0 where the target shows nothing.
     """
     if source.device.type == "cpu" and not torch.is_grad_enabled():
         return _lift_on_cpu(source, source_depth, source_cameras, sets, targets, target_depth, tolerance)
@@ -120,7 +121,7 @@ def lift_source(
     colour = functional.grid_sample(colours[sets], grid, padding_mode="border", align_corners=False)[:, :, 0]
     alpha = functional.grid_sample(source[sets, 3:], grid, padding_mode="zeros", align_corners=False)[:, :, 0]
     front = functional.grid_sample(source_depth[sets], grid, padding_mode="border", align_corners=False)[:, 0, 0]
-    in_front = depth[:, None] > 0
+    in_front = (depth[:, None] > 0) & (target_depth.flatten(2) > 0)
     inside = (grid.abs() <= 1 - grid.new_tensor([1 / source.shape[3], 1 / source.shape[2]])).all(-1) & in_front
     hidden = ((depth - front) / tolerance).clamp(0, 8)
     seen = torch.exp2(-hidden.square())[:, None] * alpha * inside
@@ -169,7 +170,10 @@ def _lift_on_cpu(
     depths = target_depth.float().contiguous().numpy()
     colour = np.zeros((len(targets), 3, *target_depth.shape[2:]), np.float32)
     seen = np.zeros((len(targets), 1, *target_depth.shape[2:]), np.float32)
-    for target, index in enumerate(sets.tolist()):
+    indices = sets.tolist()
+
+    def lift(target: int) -> None:
+        index = indices[target]
         kernels.lift(
             colours[index],
             alphas[index],
@@ -183,6 +187,8 @@ def _lift_on_cpu(
             colour[target],
             seen[target, 0],
         )
+
+    for_each(lift, len(indices))
     return torch.from_numpy(colour), torch.from_numpy(seen)
 
 
@@ -204,7 +210,8 @@ def guide_from_solid(
     rendered = torch.cat(render_solid(solid, sets, coarse), 1)
     size = (targets.height, targets.width)
     mask, depth, thickness = functional.interpolate(rendered, size, mode="bilinear", align_corners=False).split(1, 1)
-    colour, seen = lift_source(source, solid.front_depth(), solid.cameras, sets, targets, depth)
+    shown = depth * (mask > 0)
+    colour, seen = lift_source(source, solid.front_depth(), solid.cameras, sets, targets, shown)
     known = (mask > _EMPTY).to(mask.dtype)
     return _guide(targets, colour * known, seen * mask, mask, depth, None, thickness)
 
@@ -237,7 +244,9 @@ def guide_from_surface(
     depth = torch.where(target_depth > 0, target_depth, far)
     source_far = source_cameras.positions.norm(dim=1)[:, None, None, None] + RADIUS
     front = torch.where(source_depth > 0, source_depth, source_far)
-    colour, seen = lift_source(source, front, source_cameras, sets, targets, depth, tolerance=_SEEN_TOLERANCE / 2)
+    colour, seen = lift_source(
+        source, front, source_cameras, sets, targets, target_depth, tolerance=_SEEN_TOLERANCE / 2
+    )
     normals = None
     if target_normals is not None:
         normals = torch.einsum("bji,bjhw->bihw", targets.camera_to_world[:, :3, :3], target_normals)

@@ -6,14 +6,15 @@
 import math
 
 import numba
+import numpy as np
 
 _OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True}
 
 
 @numba.njit(**_OPTIONS)
 def _trilinear(volume, x, y, z):
-    """Value of a volume [D, h, w] at cell coordinates (centres at integers), zero outside."""
-    bins, height, width = volume.shape
+    """Value of a volume [h, w, D] at cell coordinates (centres at integers), zero outside."""
+    height, width, bins = volume.shape
     x_floor = int(math.floor(x))
     y_floor = int(math.floor(y))
     z_floor = int(math.floor(z))
@@ -22,6 +23,15 @@ def _trilinear(volume, x, y, z):
     wx = x - x_floor
     wy = y - y_floor
     wz = z - z_floor
+    if 0 <= x_floor < width - 1 and 0 <= y_floor < height - 1 and 0 <= z_floor < bins - 1:
+        # Nearly all points: no neighbour is outside.
+        left, right = volume[y_floor, x_floor], volume[y_floor, x_floor + 1]
+        upper = (left[z_floor] * (1.0 - wx) + right[z_floor] * wx) * (1.0 - wz)
+        upper += (left[z_floor + 1] * (1.0 - wx) + right[z_floor + 1] * wx) * wz
+        left, right = volume[y_floor + 1, x_floor], volume[y_floor + 1, x_floor + 1]
+        lower = (left[z_floor] * (1.0 - wx) + right[z_floor] * wx) * (1.0 - wz)
+        lower += (left[z_floor + 1] * (1.0 - wx) + right[z_floor + 1] * wx) * wz
+        return upper * (1.0 - wy) + lower * wy
     total = 0.0
     for dz in range(2):
         iz = z_floor + dz
@@ -37,8 +47,22 @@ def _trilinear(volume, x, y, z):
                 ix = x_floor + dx
                 if ix < 0 or ix >= width:
                     continue
-                total += weight_y * (wx if dx else 1.0 - wx) * volume[iz, iy, ix]
+                total += weight_y * (wx if dx else 1.0 - wx) * volume[iy, ix, iz]
     return total
+
+
+@numba.njit(**_OPTIONS)
+def _support(volume):
+    """Where a volume [h, w, D] can be anything but zero: [h + 1, w + 1] by the floor of cell coordinates, plus one."""
+    height, width, bins = volume.shape
+    support = np.zeros((height + 1, width + 1), np.bool_)
+    for row in range(height):
+        for column in range(width):
+            for index in range(bins):
+                if volume[row, column, index] > 0.0:
+                    support[row : row + 2, column : column + 2] = True
+                    break
+    return support
 
 
 @numba.njit(**_OPTIONS)
@@ -58,7 +82,7 @@ def march(
     """Largest occupancy on every ray of a target camera, the z-depth of the first surface, the integral of occupancy.
 
     Args:
-        volume: [D, h, w] occupancy in the source's frustum.
+        volume: [h, w, D] occupancy in the source's frustum; neighbours along a ray are neighbours in memory.
         source_intrinsics: fx fy cx cy of the source for pictures of w x h pixels.
         world_to_source: [3, 4] into source camera axes.
         nearest_depth: Z-depth where the first bin begins; the bins span 2 radius.
@@ -70,9 +94,11 @@ def march(
         depth: [H, W], written.
         thickness: [H, W] world units along the ray, written.
     """
-    bins = volume.shape[0]
     height, width = mask.shape
-    values = [0.0] * samples
+    values = np.zeros(samples)
+    height_of_volume, width_of_volume, bins = volume.shape
+    bins_a_unit = bins / (2.0 * radius)
+    support = _support(volume)
     ox, oy, oz = camera_to_world[0, 3], camera_to_world[1, 3], camera_to_world[2, 3]
     for row in range(height):
         cy = (row + 0.5 - intrinsics[3]) / intrinsics[1]
@@ -103,9 +129,13 @@ def march(
             for index in range(samples):
                 distance = along + half * ((index + 0.5) / samples * 2.0 - 1.0)
                 z = sz + distance * gz
-                x = (sx + distance * gx) / z * source_intrinsics[0] + source_intrinsics[2] - 0.5
-                y = (sy + distance * gy) / z * source_intrinsics[1] + source_intrinsics[3] - 0.5
-                value = _trilinear(volume, x, y, (z - nearest_depth) / (2.0 * radius) * bins - 0.5)
+                inverse = 1.0 / z
+                x = (sx + distance * gx) * inverse * source_intrinsics[0] + source_intrinsics[2] - 0.5
+                y = (sy + distance * gy) * inverse * source_intrinsics[1] + source_intrinsics[3] - 0.5
+                value = 0.0
+                if -1.0 <= x < width_of_volume and -1.0 <= y < height_of_volume:
+                    if support[int(math.floor(y)) + 1, int(math.floor(x)) + 1]:
+                        value = _trilinear(volume, x, y, (z - nearest_depth) * bins_a_unit - 0.5)
                 values[index] = value
                 largest = max(largest, value)
                 total += value
@@ -167,7 +197,7 @@ def lift(
         world_to_source: [3, 4] into source camera axes.
         intrinsics: fx fy cx cy of the target.
         camera_to_world: [3, 4] of the target.
-        target_depth: [rows, columns] z-depth of the surface that the target shows.
+        target_depth: [rows, columns] z-depth of the surface that the target shows, 0 where it shows none.
         tolerance: World units behind the source's surface at which a point counts as half hidden.
         colour: [3, rows, columns], written.
         seen: [rows, columns], written.
@@ -179,6 +209,8 @@ def lift(
     for row in range(rows):
         for column in range(columns):
             z = target_depth[row, column]
+            if z <= 0.0:
+                continue
             cx = (column + 0.5 - intrinsics[2]) / intrinsics[0] * z
             cy = (row + 0.5 - intrinsics[3]) / intrinsics[1] * z
             px = camera_to_world[0, 0] * cx + camera_to_world[0, 1] * cy + camera_to_world[0, 2] * z

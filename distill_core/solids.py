@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distill_core import guide_kernels as kernels
+from distill_core.parallel import for_each
 from distill_core.rays import CameraTensors, pixel_rays, project_points
 
 RADIUS = 1.0
@@ -143,10 +144,14 @@ def largest_along(
 def _march_on_cpu(solid: Solid, sets: Tensor, targets: CameraTensors, samples: int) -> tuple[Tensor, Tensor, Tensor]:
     source_intrinsics, _, to_source = solid.cameras.as_arrays()
     intrinsics, to_world, _ = targets.as_arrays()
-    volumes, nearest = solid.occupancy.float().contiguous().numpy(), solid.nearest_depth.numpy()
+    volumes = solid.occupancy.float().permute(0, 2, 3, 1).contiguous().numpy()
+    nearest = solid.nearest_depth.numpy()
     mask = np.zeros((len(targets), 1, targets.height, targets.width), np.float32)
     depth, thickness = np.zeros_like(mask), np.zeros_like(mask)
-    for target, index in enumerate(sets.tolist()):
+    indices = sets.tolist()
+
+    def march(target: int) -> None:
+        index = indices[target]
         kernels.march(
             volumes[index],
             source_intrinsics[index],
@@ -160,6 +165,8 @@ def _march_on_cpu(solid: Solid, sets: Tensor, targets: CameraTensors, samples: i
             depth[target, 0],
             thickness[target, 0],
         )
+
+    for_each(march, len(indices))
     return torch.from_numpy(mask), torch.from_numpy(depth), torch.from_numpy(thickness)
 
 
