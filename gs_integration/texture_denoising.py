@@ -6,6 +6,7 @@ map linearly, and only the denoiser knows of alpha.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,7 +15,6 @@ from torch import Tensor
 from distill_core.diffusion.denoiser import Denoiser
 from distill_core.diffusion.schedules import Schedule, per_sample
 from distill_core.guide import extended_colours
-from distill_core.models.condition import ViewCondition
 from distill_core.synchronization.projections import Votes
 from gs_integration.texture_projection import TextureProjection
 
@@ -95,7 +95,7 @@ class SurfaceColours:
 
     def __init__(
         self,
-        network: Denoiser[ViewCondition],
+        network: Denoiser[Any],
         alpha: Float[Tensor, "views 1 height width"],
         generator: torch.Generator,
         known: Float[Tensor, "views 4 height width"] | None = None,
@@ -112,7 +112,7 @@ class SurfaceColours:
         self,
         noisy: Float[Tensor, "views 3 height width"],
         time: Float[Tensor, " views"],
-        condition: ViewCondition,
+        condition: Any,
     ) -> Float[Tensor, "views 3 height width"]:
         """Return the clean colours, -1..1."""
         scale, sigma = (per_sample(factor(time), noisy) for factor in (self.schedule.alpha, self.schedule.sigma))
