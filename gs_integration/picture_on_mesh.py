@@ -81,7 +81,7 @@ def fitted_camera(
         score = iou - _CLOSER_BY_A_DEGREE * abs(elevation - elevations_degrees[0])
         if score > best_score:
             best, best_score = FittedCamera(camera.resized(len(alpha), len(alpha)), elevation, iou), score
-    assert best is not None
+    assert best is not None, "expected at least one elevation"
     return best
 
 
@@ -97,6 +97,30 @@ def _onto(camera: Camera, drawn: np.ndarray, alpha: np.ndarray) -> Camera:
         cx=x + zoom * (camera.cx - drawn_x),
         cy=y + zoom * (camera.cy - drawn_y),
     )
+
+
+def stretched_camera(mesh: RenderableMesh, alpha: Float[np.ndarray, "side side"], camera: Camera) -> Camera:
+    """Return the camera with its picture stretched until the mesh's outline has the width and height of alpha's.
+
+    Pictures of other things are laid on a mesh so: as a slide would be that is bent to its frame.
+
+    Args:
+        mesh: in the unit ball.
+        alpha: of the picture, 0..1; something must be in it.
+        camera: for pictures of that size.
+    """
+    drawn = _box(render_depth(mesh, [camera])[0] > 0)
+    box = _box(alpha > alpha.max() / 2)
+    zoom = box[1] / drawn[1]
+    across, down = box[0] + zoom * (np.array([camera.cx, camera.cy]) - drawn[0])
+    return replace(camera, fx=camera.fx * zoom[0], fy=camera.fy * zoom[1], cx=float(across), cy=float(down))
+
+
+def _box(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corner (x, y) nearest to the picture's first pixel, and size, of what is in a mask."""
+    rows, columns = np.nonzero(mask)
+    low = np.array([columns.min(), rows.min()])
+    return low.astype(np.float64), np.array([columns.max(), rows.max()]) + 1.0 - low
 
 
 def _moments(mask: np.ndarray) -> tuple[float, float, float]:

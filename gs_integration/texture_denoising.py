@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,6 +18,10 @@ from distill_core.diffusion.schedules import Schedule, per_sample
 from distill_core.guide import extended_colours
 from distill_core.synchronization.projections import Votes
 from gs_integration.texture_projection import TextureProjection
+
+_RIM_WEIGHT = 0.05
+"""What a pixel beside the silhouette counts: colours there are mixed with the background, and as little is believed of
+them as of pixels of which the mesh covers a twentieth."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class KnownTexture:
 
 
 class SurfaceColours:
-    """Denoises straight colours -1..1 of a surface whose silhouette is known; beside it, whatever continues them.
+    """Denoises straight colours -1..1 of a surface whose silhouette is known; what lies inside continues beside it.
 
     With c the colours and a the alpha of the mesh, the network's picture is the premultiplied a (c + 1) - 1 and
     2 a - 1. A noisy c gives a noisy picture whose noise has deviation a; noise of the views' own makes up for the rest,
@@ -105,6 +110,8 @@ class SurfaceColours:
         drawn = torch.randn(len(alpha), 4, *alpha.shape[2:], generator=generator, device=generator.device)
         self._own_noise = drawn.to(alpha)
         self._known = known
+        least = -functional.max_pool2d(-alpha, 3, stride=1, padding=1)
+        self._belief = torch.where(least > 0.99, 1.0, _RIM_WEIGHT)
         self.schedule: Schedule = network.schedule
         self.sample_shape = (3, *network.sample_shape[1:])
 
@@ -120,7 +127,7 @@ class SurfaceColours:
         colour = alpha * noisy + scale * (alpha - 1) + sigma * (1 - alpha.square()).sqrt() * own[:, :3]
         mask = scale * (2 * alpha - 1) + sigma * own[:, 3:]
         clean = self._network(torch.cat([colour, mask], 1), time, condition)
-        straight = extended_colours((clean.float() * 0.5 + 0.5).clamp(0, 1))
+        straight = extended_colours((clean.float() * 0.5 + 0.5).clamp(0, 1) * self._belief)
         if self._known is not None:
             straight = straight * (1 - self._known[:, 3:]) + self._known[:, :3]
         return (straight * 2 - 1).to(noisy.dtype)

@@ -49,8 +49,11 @@ def main(settings: TextureMesh, progress: Progress) -> None:
         record.checkpoint = {"name": settings.generator.checkpoint, "sha256": file_sha256(file)}
         result = texture_mesh(mesh, picture, settings, generator, record.progress)
         result.save(settings.output_dir, record)
-    laid = "its pixels lie on the mesh" if result.picture_lifted else "it lends its colours alone"
-    say(f"The outlines of picture and mesh overlap by {result.outline_iou:.0%}; {laid}.")
+    laid = {"pixels": "pixels lie", "colours": "colours are stretched", "nothing": "colours are not laid"}
+    say(
+        f"The outlines of picture and mesh overlap by {result.outline_iou:.0%}; the picture's "
+        f"{laid[result.picture_lifted]} on the mesh."
+    )
     say(
         f"{len(result.cameras)} views texture {result.coverage.view_share:.1%} of what they show, "
         f"{result.coverage.surface_share:.1%} of the surface, and agree with the texture to "

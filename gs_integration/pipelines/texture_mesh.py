@@ -27,10 +27,10 @@ from distill_core.rays import stack_cameras
 from distill_core.synchronization.loop import Synchronized, synchronize
 from distill_core.synchronization.steps import JointProcess
 from distill_core.synchronization.strategies import strategy_named
-from gs_integration.picture_on_mesh import fitted_camera, picture_texture
+from gs_integration.picture_on_mesh import fitted_camera, picture_texture, stretched_camera
 from gs_integration.pipelines.image_to_views import framed_source, network_picture
 from gs_integration.pipelines.results import FramedSource
-from gs_integration.pipelines.texture_results import TexturedResult
+from gs_integration.pipelines.texture_results import Lifted, TexturedResult
 from gs_integration.pipelines.texture_settings import TextureSettings
 from gs_integration.texture_cameras import automatic_cameras, cameras_from_file, ring_and_poles_cameras, ring_cameras
 from gs_integration.texture_denoising import ChanneledTexture, KnownTexture, SurfaceColours
@@ -55,10 +55,11 @@ _EXTREME_ELEVATION = 85.0
 
 @dataclass(frozen=True)
 class _PlacedPicture:
-    """A picture, its camera about the mesh, and what the mesh knows from it."""
+    """A picture, its camera about the mesh, what of it is laid on the mesh, and that as a texture."""
 
     source: FramedSource
     outline_iou: float
+    lifted: Lifted
     known: KnownTexture | None
 
 
@@ -95,7 +96,7 @@ def texture_mesh(
         settings=settings,
         source=placed.source,
         outline_iou=placed.outline_iou,
-        picture_lifted=placed.known is not None,
+        picture_lifted=placed.lifted,
         unwrapped=unwrapped,
         unit_to_mesh=mesh.source_to_object @ np.linalg.inv(unit.source_to_object),
         texture=texture.numpy(),
@@ -147,27 +148,29 @@ def place_picture(
     """
     expected = source.elevation_degrees
     others = [expected + turn for turn in _OTHER_ELEVATIONS if source.elevation_estimated]
+    renderable = prepare(mesh)
     fit = fitted_camera(
-        prepare(mesh),
+        renderable,
         source.rgba[3],
         settings.azimuth_degrees,
         [expected, *(other for other in others if abs(other) <= _EXTREME_ELEVATION)],
         field_of_view_degrees=settings.picture.field_of_view_degrees,
     )
     fits = fit.outline_iou >= _FITTING_IOU
-    lifted = settings.lift_picture == "always" or (settings.lift_picture == "auto" and fits)
+    if settings.lift_picture == "never":
+        return _PlacedPicture(source, fit.outline_iou, "nothing", None)
+    source = replace(source, camera=fit.camera, elevation_degrees=fit.elevation_degrees)
     if settings.lift_picture == "auto" and not fits:
         logger.warning(
-            "The picture's outline is not that of the mesh (they overlap by %.0f %%): it lends its colours, not its "
-            "pixels (--azimuth-degrees and --elevation-degrees say from where it shows the mesh; --lift-picture always "
-            "lays it on).",
+            "The picture's outline is not that of the mesh (they overlap by %.0f %%): its colours are stretched over "
+            "the mesh, its pixels are not kept (--azimuth-degrees and --elevation-degrees say from where it shows the "
+            "mesh; --lift-picture always keeps its pixels).",
             100 * fit.outline_iou,
         )
-    if not lifted:
-        return _PlacedPicture(source, fit.outline_iou, None)
-    source = replace(source, camera=fit.camera, elevation_degrees=fit.elevation_degrees)
+        stretched = stretched_camera(renderable, source.rgba[3], source.camera)
+        return _PlacedPicture(replace(source, camera=stretched), fit.outline_iou, "colours", None)
     known = picture_texture(mesh, source.rgba, source.camera, settings.texture_size, progress)
-    return _PlacedPicture(source, fit.outline_iou, known)
+    return _PlacedPicture(source, fit.outline_iou, "pixels", known)
 
 
 def joint_views(
@@ -237,7 +240,7 @@ def surface_condition(
         torch.from_numpy(surface.depth)[:, None].to(device),
         torch.from_numpy(surface.normals).to(device),
     )
-    if placed.known is None:
+    if placed.lifted == "nothing":
         parts = torch.tensor([[True, False, False]], device=device).expand(len(cameras), 3)
         guide = guide.dropped(parts)
     predicted = generator.predict_solid(pixels, sources)

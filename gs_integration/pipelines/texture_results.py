@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -24,6 +25,8 @@ from renderers.mesh_saving import save_glb, wearing
 from renderers.meshes import TexturedMesh, transformed
 from renderers.unwrapping import UnwrappedMesh
 
+Lifted = Literal["pixels", "colours", "nothing"]
+
 _TURNTABLE_PX = 384
 _TURNTABLE_ELEVATION = 15.0
 _PREVIEW_PX = 192
@@ -37,7 +40,8 @@ class TexturedResult:
         settings: those of the job.
         source: the picture and the camera that is taken to have taken it.
         outline_iou: how far the outlines of picture and mesh overlap in that camera, 0..1.
-        picture_lifted: whether the picture's own pixels lie on the mesh.
+        picture_lifted: what of the picture lies on the mesh: its pixels, as sharp as they are, where its outline fits;
+            its colours, stretched over the mesh and seen by the generator alone; or nothing.
         unwrapped: the mesh in the unit ball, with the coordinates of the texture.
         unit_to_mesh: [4, 4], from the unit ball to the mesh that was given.
         texture: [3, S, S] sRGB values in 0..1, row 0 on top.
@@ -51,7 +55,7 @@ class TexturedResult:
     settings: TextureSettings
     source: FramedSource
     outline_iou: float
-    picture_lifted: bool
+    picture_lifted: Lifted
     unwrapped: UnwrappedMesh
     unit_to_mesh: Float64[np.ndarray, "4 4"]
     texture: Float[np.ndarray, "3 size size"]

@@ -17,8 +17,7 @@ class TextureSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     picture: PictureSettings = PictureSettings()
-    # One step makes views that agree only roughly; what is joined needs some to settle.
-    generator: GeneratorSettings = GeneratorSettings(steps=8, sampler="ddim")
+    generator: GeneratorSettings = GeneratorSettings()
     strategy: StrategyName = Field(
         default="instance-clean",
         description="where the noisy state lives, and what the views agree on; canonical-noisy is MultiDiffusion",
@@ -41,7 +40,8 @@ class TextureSettings(BaseModel):
     )
     lift_picture: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="whether the picture's own pixels are laid on the mesh: auto does where the outlines of both fit",
+        description="whether the picture's pixels are laid on the mesh, as sharp as they are: auto does where the outlines "
+        "of both fit, and stretches its colours over the mesh where they do not; never leaves both out",
     )
     up_axis: Literal["auto", "x", "y", "z"] = Field(
         default="auto", description="axis of the file that points up; auto takes what its format says"

@@ -4,8 +4,9 @@ import torch
 
 from distill_core.cameras import Camera, orbit_camera
 from distill_core.progress import SilentProgress
-from gs_integration.picture_on_mesh import fitted_camera, picture_texture
+from gs_integration.picture_on_mesh import fitted_camera, picture_texture, stretched_camera
 from renderers.mesh_rendering import prepare, render_depth, render_views
+from renderers.texel_surface import texel_surface
 from tests.gs_integration.test_texture_projection import linear_colours, torus
 from tests.renderers.texturable_meshes import charted_box
 
@@ -29,7 +30,7 @@ def test_a_camera_is_found_from_its_outline():
     mesh = prepare(torus())
     true = moved(orbit_camera(30, 25, width=SIDE, height=SIDE), 0.85, 12, -9)
     alpha = (render_depth(mesh, [true])[0] > 0).astype(np.float32)
-    fit = fitted_camera(mesh, alpha, 30, [15, 5, 10, 20, 25, 30])
+    fit = fitted_camera(mesh, alpha, 30.0, [15.0, 5.0, 10.0, 20.0, 25.0, 30.0])
     assert fit.elevation_degrees == 25
     # Outlines are compared at 128 px, where the torus' outlines are some 600 px long and cover 4000.
     assert fit.outline_iou > 0.93
@@ -42,7 +43,16 @@ def test_an_outline_of_another_shape_does_not_fit():
     mesh = prepare(torus())
     alpha = np.zeros((SIDE, SIDE), np.float32)
     alpha[100:140, 20:240] = 1
-    assert fitted_camera(mesh, alpha, 0, [0]).outline_iou < 0.6
+    assert fitted_camera(mesh, alpha, 0.0, [0.0]).outline_iou < 0.6
+
+
+def test_a_stretched_picture_has_the_box_of_the_outline():
+    mesh, camera = prepare(torus()), orbit_camera(30, 25, width=SIDE, height=SIDE)
+    alpha = np.zeros((SIDE, SIDE), np.float32)
+    alpha[100:140, 20:240] = 1
+    rows, columns = np.nonzero(render_depth(mesh, [stretched_camera(mesh, alpha, camera)])[0])
+    # Outlines are found to a pixel, and 1.6 of one after stretching.
+    assert np.abs(np.array([rows.min(), rows.max(), columns.min(), columns.max()]) - [100, 139, 20, 239]).max() <= 2
 
 
 @pytest.mark.parametrize("make", [charted_box, torus])
@@ -56,8 +66,6 @@ def test_a_picture_comes_back_on_the_mesh_where_it_is_believed(make):
     picture = linear_colours(points).numpy().T.reshape(3, SIDE, SIDE)
     rgba = np.concatenate([picture, rendered.colour[0, 3:]]).astype(np.float32)
     known = picture_texture(mesh, rgba, camera, 128, SilentProgress())
-    from renderers.texel_surface import texel_surface
-
     surface = texel_surface(mesh, 128)
     trust = known.trust.ravel()[surface.texels]
     error = (known.colour.reshape(3, -1).T[surface.texels] - linear_colours(surface.points)).abs().amax(dim=1)

@@ -82,7 +82,7 @@ def test_a_mesh_gets_the_picture_and_all_its_files(generator, picture, coloured_
         result.save(tmp_path / "out", run)
     assert {entry.name for entry in (tmp_path / "out").iterdir()} == TEXTURE_RESULTS
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert report["picture_lifted"] is True
+    assert report["picture_lifted"] == "pixels"
     assert report["outline_iou"] > 0.97
     assert report["mesh"]["coordinates"] == "kept"
     assert report["coverage"]["of_what_views_show"] > 0.9
@@ -181,15 +181,15 @@ def test_meshes_without_coordinates_are_unwrapped(generator, picture):
     assert result.coverage.view_share > 0.9
 
 
-def test_a_picture_of_something_else_lends_its_colours_alone(generator, caplog):
+def test_a_picture_of_something_else_is_stretched_over_the_mesh(generator, caplog):
     rgba = np.zeros((4, 200, 200), np.float32)
     rgba[:, 85:115, 10:190] = np.array([0.2, 0.9, 0.1, 1.0])[:, None, None]
     other = Picture(rgba, has_alpha=True)
     result = texture_mesh(charted_box(), other, settings(), generator, SilentProgress())
-    assert not result.picture_lifted
+    assert result.picture_lifted == "colours"
     assert "--lift-picture" in caplog.text
     always = texture_mesh(charted_box(), other, settings(lift_picture="always"), generator, SilentProgress())
-    assert always.picture_lifted
+    assert always.picture_lifted == "pixels"
     assert always.outline_iou == result.outline_iou < 0.8
 
 
