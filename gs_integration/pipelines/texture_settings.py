@@ -40,8 +40,8 @@ class TextureSettings(BaseModel):
     )
     lift_picture: Literal["auto", "always", "never"] = Field(
         default="auto",
-        description="whether the picture's pixels are laid on the mesh, as sharp as they are: auto does where the outlines "
-        "of both fit, and stretches its colours over the mesh where they do not; never leaves both out",
+        description="whether the picture's pixels are laid on the mesh, as sharp as they are: auto does where both "
+        "outlines fit, and stretches its colours over the mesh where they do not; never leaves both out",
     )
     up_axis: Literal["auto", "x", "y", "z"] = Field(
         default="auto", description="axis of the file that points up; auto takes what its format says"

@@ -97,7 +97,9 @@ def test_a_mesh_gets_the_picture_and_all_its_files(generator, picture, coloured_
     np.testing.assert_allclose(read.vertices.max(axis=0), given.vertices.max(axis=0), rtol=1e-5)
     assert read.base_colours[0].shape[:2] == (256, 256)
     texture = read_picture(tmp_path / "out" / "texture.png").rgba[:3]
-    np.testing.assert_array_equal((texture * 255).round().transpose(1, 2, 0), read.base_colours[0][..., :3])
+    # Both are eight bits; values halfway may be rounded to either side.
+    in_file = read.base_colours[0][..., :3].transpose(2, 0, 1)
+    np.testing.assert_allclose(texture * 255, in_file, atol=1.01)
 
     # Seen from where the picture was taken it looks like the picture, off the edges, whatever the generator says.
     camera = orbit_camera(AZIMUTH, FRONT["elevation_degrees"], width=320, height=320)
@@ -133,14 +135,20 @@ def test_agreeing_on_clean_predictions_makes_views_agree(generator, picture):
         texture_mesh(
             charted_box(),
             picture,
-            settings(strategy=strategy, noise="independent", num_views=5, lift_picture="never"),
+            settings(
+                strategy=strategy,
+                noise="independent",
+                num_views=5,
+                lift_picture="never",
+                generator=GeneratorSettings(steps=8, sampler="ddim", device="cpu"),
+            ),
             generator,
             SilentProgress(),
         )
         for strategy in ("instance-clean", "none")
     )
-    # Without it each view keeps noise of its own.
-    assert joint.consistency_psnr.mean() > alone.consistency_psnr.mean() + 2
+    # Without it each view keeps some of its own noise; three views that see a texel average a third of it away.
+    assert joint.consistency_psnr.mean() > alone.consistency_psnr.mean() + 5
 
 
 def test_one_seed_gives_one_texture(generator, picture):
