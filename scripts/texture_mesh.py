@@ -49,6 +49,7 @@ def main(settings: TextureMesh, progress: Progress) -> None:
         record.checkpoint = {"name": settings.generator.checkpoint, "sha256": file_sha256(file)}
         result = texture_mesh(mesh, picture, settings, generator, record.progress)
         result.save(settings.output_dir, record)
+    say(result.source.elevation_sentence())
     laid = {"pixels": "pixels lie", "colours": "colours are stretched", "nothing": "colours are not laid"}
     say(
         f"The outlines of picture and mesh overlap by {result.outline_iou:.0%}; the picture's "

@@ -39,7 +39,7 @@ from gs_integration.texture_projection import TextureProjection
 from gs_integration.texture_scores import consistency_psnr, render_texture, seam_score
 from renderers.mesh_rendering import prepare, render_depth, render_views
 from renderers.meshes import TexturedMesh, normalised
-from renderers.unwrapping import ready_for_texturing
+from renderers.unwrapping import UnwrappedMesh, ready_for_texturing, with_new_coordinates
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ _FITTING_IOU = 0.8
 _OTHER_ELEVATIONS = (-5.0, 5.0, -10.0, 10.0, -15.0, 15.0)
 """Estimated elevations may be ten degrees off; the mesh's outline knows better."""
 _EXTREME_ELEVATION = 85.0
+_OPAQUE = 128  # of 255; the renderer cuts what is below
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def texture_mesh(
         Cancelled: the caller asked to stop.
     """
     unit = normalised(mesh)
-    unwrapped = ready_for_texturing(unit, texture_size=settings.texture_size, progress=progress)
+    unwrapped = bare(ready_for_texturing(unit, texture_size=settings.texture_size, progress=progress))
     source = framed_source(picture, settings.picture, generator, progress, side_px=SOURCE_PX)
     placed = place_picture(unwrapped.mesh, source, settings, progress)
     cameras = target_cameras(unwrapped.mesh, settings, generator.settings.view.resolution_px)
@@ -106,6 +107,18 @@ def texture_mesh(
         seams=seam_score(unwrapped.mesh, texture.numpy()),
         consistency_psnr=consistency_psnr(own, rendered).numpy(),
     )
+
+
+def bare(unwrapped: UnwrappedMesh) -> UnwrappedMesh:
+    """Return the mesh without what it wears; says so where that cuts holes, which an opaque texture closes.
+
+    Args:
+        unwrapped: with coordinates that are kept.
+    """
+    mesh = unwrapped.mesh
+    if any((picture[..., 3] < _OPAQUE).any() for picture in mesh.base_colours):
+        logger.warning("%s: the holes that its picture cuts are closed; the new texture is opaque.", mesh.name)
+    return replace(unwrapped, mesh=with_new_coordinates(mesh, mesh.corner_uvs))
 
 
 def target_cameras(mesh: TexturedMesh, settings: TextureSettings, side_px: int) -> list[Camera]:

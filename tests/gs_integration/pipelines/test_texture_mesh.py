@@ -189,6 +189,36 @@ def test_meshes_without_coordinates_are_unwrapped(generator, picture):
     assert result.coverage.view_share > 0.9
 
 
+def test_holes_that_a_picture_cuts_are_closed_and_that_is_said(generator, picture, coloured_box, caplog):
+    cut = coloured_box.base_colours[0].copy()
+    cut[:, :40, 3] = 0
+    holed = replace(coloured_box, base_colours=(cut,))
+    result = texture_mesh(holed, picture, settings(), generator, SilentProgress())
+    assert "holes" in caplog.text
+    whole = texture_mesh(coloured_box, picture, settings(), generator, SilentProgress())
+    assert np.array_equal(result.texture, whole.texture)
+
+
+@pytest.mark.parametrize("name", ["spot_overlapping_uv.obj", "suzanne_stacked_uv.obj"])
+def test_meshes_with_overlapping_coordinates_are_unwrapped_anew(name: str, generator, picture, shared_assets: Path):
+    mesh = load_mesh(shared_assets / "texturing" / name)
+    result = texture_mesh(mesh, picture, settings(texture_size=256), generator, SilentProgress())
+    assert result.unwrapped.method == "xatlas"
+    assert result.coverage.view_share > 0.9
+    assert np.isfinite(result.texture).all()
+
+
+def test_meshes_of_many_parts_get_one_texture(generator, picture):
+    box = charted_box()
+    places = np.stack(np.meshgrid(range(5), range(5), range(2)), axis=-1).reshape(-1, 3) * 2.5
+    vertices = np.concatenate([box.vertices + place for place in places])
+    faces = np.concatenate([box.faces + number * len(box.vertices) for number in range(len(places))])
+    result = texture_mesh(bare_mesh(vertices, faces), picture, settings(texture_size=256), generator, SilentProgress())
+    assert len(result.textured.faces) == 600
+    assert result.texture.shape == (3, 256, 256)
+    assert result.coverage.view_share > 0.9
+
+
 def test_a_picture_of_something_else_is_stretched_over_the_mesh(generator, caplog):
     rgba = np.zeros((4, 200, 200), np.float32)
     rgba[:, 85:115, 10:190] = np.array([0.2, 0.9, 0.1, 1.0])[:, None, None]
