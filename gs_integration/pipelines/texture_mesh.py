@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from distill_core.cameras import Camera
+from distill_core.cameras import Camera, orbit_camera
 from distill_core.diffusion.samplers import SamplerStep, consistency_step, ddim_step
 from distill_core.diffusion.time_grids import uniform_times
 from distill_core.errors import UserError
@@ -55,7 +55,7 @@ _OPAQUE = 128  # of 255; the renderer cuts what is below
 
 
 @dataclass(frozen=True)
-class _PlacedPicture:
+class PlacedPicture:
     """A picture, its camera about the mesh, what of it is laid on the mesh, and that as a texture."""
 
     source: FramedSource
@@ -150,7 +150,7 @@ def target_cameras(mesh: TexturedMesh, settings: TextureSettings, side_px: int) 
 
 def place_picture(
     mesh: TexturedMesh, source: FramedSource, settings: TextureSettings, progress: Progress
-) -> _PlacedPicture:
+) -> PlacedPicture:
     """Fit the picture's camera to the mesh, and lay the picture on the mesh where it shows it.
 
     Args:
@@ -159,7 +159,12 @@ def place_picture(
         settings: where it was taken, and whether it may be laid on the mesh.
         progress: hears of the stage "views on the mesh", and may cancel it.
     """
-    expected = source.elevation_degrees
+    expected, side_px = source.elevation_degrees, len(source.rgba[3])
+    lens = settings.picture.field_of_view_degrees
+    camera = orbit_camera(
+        settings.azimuth_degrees, expected, field_of_view_degrees=lens, width=side_px, height=side_px
+    )
+    source = replace(source, camera=camera)
     others = [expected + turn for turn in _OTHER_ELEVATIONS if source.elevation_estimated]
     renderable = prepare(mesh)
     fit = fitted_camera(
@@ -167,12 +172,11 @@ def place_picture(
         source.rgba[3],
         settings.azimuth_degrees,
         [expected, *(other for other in others if abs(other) <= _EXTREME_ELEVATION)],
-        field_of_view_degrees=settings.picture.field_of_view_degrees,
+        field_of_view_degrees=lens,
     )
     fits = fit.outline_iou >= _FITTING_IOU
     if settings.lift_picture == "never":
-        return _PlacedPicture(source, fit.outline_iou, "nothing", None)
-    source = replace(source, camera=fit.camera, elevation_degrees=fit.elevation_degrees)
+        return PlacedPicture(source, fit.outline_iou, "nothing", None)
     if settings.lift_picture == "auto" and not fits:
         logger.warning(
             "The picture's outline is not that of the mesh (they overlap by %.0f %%): its colours are stretched over "
@@ -181,15 +185,16 @@ def place_picture(
             100 * fit.outline_iou,
         )
         stretched = stretched_camera(renderable, source.rgba[3], source.camera)
-        return _PlacedPicture(replace(source, camera=stretched), fit.outline_iou, "colours", None)
+        return PlacedPicture(replace(source, camera=stretched), fit.outline_iou, "colours", None)
+    source = replace(source, camera=fit.camera, elevation_degrees=fit.elevation_degrees)
     known = picture_texture(mesh, source.rgba, source.camera, settings.texture_size, progress)
-    return _PlacedPicture(source, fit.outline_iou, "pixels", known)
+    return PlacedPicture(source, fit.outline_iou, "pixels", known)
 
 
 def joint_views(
     projection: TextureProjection,
     mesh: TexturedMesh,
-    placed: _PlacedPicture,
+    placed: PlacedPicture,
     settings: TextureSettings,
     generator: ViewGenerator,
     progress: Progress,
@@ -228,7 +233,7 @@ def joint_views(
 
 
 def surface_condition(
-    generator: ViewGenerator, mesh: TexturedMesh, placed: _PlacedPicture, cameras: list[Camera]
+    generator: ViewGenerator, mesh: TexturedMesh, placed: PlacedPicture, cameras: list[Camera]
 ) -> ViewCondition:
     """Return what the generator is told of views of a mesh: the picture, and the mesh's own surface as the guide.
 
