@@ -1,9 +1,9 @@
 """A texture and the views of a mesh that wears it, tied together by fixed sparse matrices.
 
-`TextureProjection` meets the contract of diffusion synchronization: `project` takes the canonical texture to the views,
-`unproject` takes views to weighted sums over texels. Visibility is found once; afterwards each direction is one product
-with a sparse matrix. Entries number a few a pixel one way, four for each texel and view that sees it the other, so
-memory grows with texels and pixels and not with their product.
+`TextureProjection` is that of diffusion synchronization for any number of channels (`ChanneledTexture` fixes it):
+`project` takes the canonical texture to the views, `unproject` takes views to weighted sums over texels. Visibility is
+found once; afterwards each direction is one product with a sparse matrix. Entries number a few a pixel one way, four
+for each texel and view that sees it the other, so memory grows with texels and pixels and not with their product.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from torch import Tensor
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
 from distill_core.progress import Progress, SilentProgress
+from distill_core.synchronization.projections import Votes
 from gs_integration.sparse_maps import SparseMap
 from gs_integration.texture_filling import TextureFilling, fill_texture
 from gs_integration.texture_views import (
@@ -125,9 +126,7 @@ class TextureProjection:
         """
         return self._as_views(self._to_views(_flat(canonical)))
 
-    def unproject(
-        self, instances: Float[Tensor, "views channels height width"]
-    ) -> tuple[Float[Tensor, "channels size size"], Float[Tensor, "1 size size"], Float[Tensor, "1 size size"]]:
+    def unproject(self, instances: Float[Tensor, "views channels height width"]) -> Votes:
         """Gather views on the texture.
 
         Args:
@@ -140,7 +139,7 @@ class TextureProjection:
         channels = instances.shape[1]
         values = instances.permute(0, 2, 3, 1).reshape(-1, channels)
         summed = self._to_texture(values).T.reshape(channels, self.texture_size, self.texture_size)
-        return summed, self._weight.to(instances.device), self._squared_weight.to(instances.device)
+        return Votes(summed, self._weight.to(instances.device), self._squared_weight.to(instances.device))
 
     def initial_noise(
         self, generator: torch.Generator, channels: int = 3

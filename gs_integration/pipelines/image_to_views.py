@@ -100,9 +100,21 @@ def view_rig(num_views: int, *, start_azimuth_degrees: float = 0.0) -> list[Came
 
 
 def framed_source(
-    picture: Picture, settings: PictureSettings, generator: ViewGenerator, progress: Progress
+    picture: Picture,
+    settings: PictureSettings,
+    generator: ViewGenerator,
+    progress: Progress,
+    *,
+    side_px: int = SOURCE_PX,
 ) -> FramedSource:
     """Cut the object out, frame it, and place the camera that took it.
+
+    Args:
+        picture: one object.
+        settings: how it was taken.
+        generator: estimates the elevation.
+        progress: stage "picture".
+        side_px: of the framed picture.
 
     Raises:
         UserError: no object can be found in the picture.
@@ -112,7 +124,7 @@ def framed_source(
     if matte.warning:
         logger.warning("%s", matte.warning)
     progress.advance()
-    framed = frame_object(matte.rgba, resolution=SOURCE_PX)
+    framed = frame_object(matte.rgba, resolution=side_px)
     estimated = settings.elevation_degrees == "auto"
     elevation_degrees = (
         estimate_elevation_degrees(generator, framed.rgba)
@@ -123,8 +135,8 @@ def framed_source(
         0.0,
         elevation_degrees,
         field_of_view_degrees=settings.field_of_view_degrees,
-        width=SOURCE_PX,
-        height=SOURCE_PX,
+        width=side_px,
+        height=side_px,
     )
     progress.advance()
     return FramedSource(framed.rgba, camera, elevation_degrees, estimated, matte.method, picture.path)
@@ -135,7 +147,7 @@ def estimate_elevation_degrees(generator: ViewGenerator, source: Float[np.ndarra
     camera = orbit_camera(0.0, 0.0, width=GENERATED_VIEW_PX, height=GENERATED_VIEW_PX)
     with torch.inference_mode():
         predicted = generator.predict_solid(
-            _network_picture(source).to(generator.device), stack_cameras([camera]).to(generator.device)
+            network_picture(source).to(generator.device), stack_cameras([camera]).to(generator.device)
         )
     return float(round(float(predicted.elevation_degrees[0])))
 
@@ -176,14 +188,14 @@ def view_condition(
     target_cameras: Sequence[Camera],
 ) -> tuple[ViewCondition, Solid]:
     """Return what the generator is told of the target views, the guide included, and the predicted solid."""
-    pixels = _network_picture(source).to(generator.device)
+    pixels = network_picture(source).to(generator.device)
     source_cameras = stack_cameras([source_camera.resized(GENERATED_VIEW_PX, GENERATED_VIEW_PX)]).to(generator.device)
     targets = stack_cameras(list(target_cameras)).to(generator.device)
     predicted = generator.predict_solid(pixels, source_cameras)
     return generator.build_condition(pixels, source_cameras, targets, predicted), predicted.solid
 
 
-def _network_picture(rgba: Float[np.ndarray, "4 side side"]) -> torch.Tensor:
+def network_picture(rgba: Float[np.ndarray, "4 side side"]) -> torch.Tensor:
     """[1, 4, R, R] premultiplied RGBA in -1..1 at the generator's resolution."""
     reduced = resize_premultiplied(rgba, GENERATED_VIEW_PX, GENERATED_VIEW_PX)
     return torch.from_numpy(premultiply(reduced)).float()[None] * 2 - 1

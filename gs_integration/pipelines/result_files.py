@@ -69,10 +69,10 @@ def write_splats(file: Path, splats: Splats, axes: Literal["y-down", "z-up"]) ->
     return splats_to_world
 
 
-def write_sheet(file: Path, labelled: Sequence[tuple[str, np.ndarray]]) -> None:
+def write_sheet(file: Path, labelled: Sequence[tuple[str, np.ndarray]], *, side_px: int = _PREVIEW_PX) -> None:
     """Write RGB pictures [3, H, W] side by side, each at the preview's size with its label."""
     opaque = [np.concatenate([picture, np.ones_like(picture[:1])]) for _, picture in labelled]
-    tiles = [resize_premultiplied(picture, _PREVIEW_PX, _PREVIEW_PX) for picture in opaque]
+    tiles = [resize_premultiplied(picture, side_px, side_px) for picture in opaque]
     write_png(file, contact_sheet(tiles, _PREVIEW_COLUMNS, [label for label, _ in labelled]))
 
 

@@ -3,3 +3,4 @@
 VIEW_RESULTS = frozenset({"input.png", "views", "transforms.json", "preview.png", "report.json"})
 SPLAT_RESULTS = VIEW_RESULTS | {"splats.ply", "turntable.mp4"}
 JOINT_RESULTS = frozenset({"picture.png", "sequence.csv", "zoom.mp4", "views", "preview.png", "report.json"})
+TEXTURE_RESULTS = VIEW_RESULTS | {"textured.glb", "texture.png", "turntable.mp4"}

@@ -30,6 +30,10 @@ LONG_JOBS = {
         *["panorama", "--checkpoint", "gaussian-field:{assets}/pictures/tulips.jpg"],
         *["--steps", "500", "--output-dir", "{out}/panorama"],
     ],
+    "scripts/texture_mesh.py": [
+        *["{assets}/eval/Duck.glb", "--image", "{assets}/pictures/toy_bus.png", "--steps", "500"],
+        *["--output-dir", "{out}/textured"],
+    ],
     "scripts/train.py": ["solid", "--data", "{assets}/models", "--output-dir", "{out}/run", "--max-minutes", "5"],
 }
 

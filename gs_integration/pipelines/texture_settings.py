@@ -1,0 +1,63 @@
+"""What a person can choose about the texture of a mesh. No torch here."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from distill_core.synchronization.strategies import StrategyName
+from gs_integration.pipelines.settings import GeneratorSettings, PictureSettings
+
+CAMERA_SETS = ("ring", "ring-and-poles", "automatic")
+
+
+class TextureSettings(BaseModel):
+    """A mesh and one picture to a textured mesh."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    picture: PictureSettings = PictureSettings()
+    generator: GeneratorSettings = GeneratorSettings()
+    strategy: StrategyName = Field(
+        default="instance-clean",
+        description="where the noisy state lives, and what the views agree on; canonical-noisy is MultiDiffusion",
+    )
+    noise: Literal["shared", "independent"] = Field(
+        default="shared", description="whether the views see one noise on the surface or have noise of their own"
+    )
+    num_views: int = Field(default=10, ge=1, le=64, description="number of views, 1 to 64")
+    cameras: str = Field(
+        default="ring-and-poles",
+        description="where the views stand: ring, ring-and-poles, automatic (each sees the most that none saw before), "
+        "or a transforms.json, whose cameras are taken whatever the number of views",
+    )
+    texture_size: int = Field(default=1024, ge=16, le=8192, description="texels along a side of the texture")
+    azimuth_degrees: float = Field(
+        default=0.0,
+        ge=-360,
+        le=360,
+        description="from where the picture shows the mesh: 0 is its front, 90 its right side as it looks to you",
+    )
+    lift_picture: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="whether the picture's pixels are laid on the mesh, as sharp as they are: auto does where both "
+        "outlines fit, and stretches its colours over the mesh where they do not; never leaves both out",
+    )
+    up_axis: Literal["auto", "x", "y", "z"] = Field(
+        default="auto", description="axis of the file that points up; auto takes what its format says"
+    )
+    turntable_frames: int = Field(default=72, ge=2, le=720, description="frames of the turntable film, 24 a second")
+
+    @model_validator(mode="after")
+    def _check_cameras(self) -> Self:
+        if self.cameras not in CAMERA_SETS and not Path(self.cameras).exists():
+            raise ValueError(
+                f"expected --cameras {', '.join(CAMERA_SETS)} or a transforms.json, got {self.cameras}, which is "
+                "no file"
+            )
+        if self.cameras == "ring-and-poles" and self.num_views < 3:
+            raise ValueError(
+                f"expected --num-views of at least 3 for a ring and both poles, got {self.num_views}; choose --cameras "
+                "ring"
+            )
+        return self
