@@ -54,6 +54,7 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.synchronization.noise_warping",
     "distill_core.synchronization.panorama",
     "distill_core.synchronization.pixel_copies",
+    "distill_core.synchronization.score_distillation",
     "distill_core.synchronization.sequences",
     "distill_core.synchronization.zoom",
     "gs_integration.capture_orbit",
