@@ -63,6 +63,7 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.synchronization.view_updates",
     "distill_core.synchronization.zoom",
     "gs_integration.capture_orbit",
+    "gs_integration.dataset_update",
     "gs_integration.densification",
     "gs_integration.initialization",
     "gs_integration.losses",

@@ -1,8 +1,8 @@
 """A condition for every region of one canonical sample (region-controlled MultiDiffusion, Bar-Tal et al., ICML 2023).
 
 Every view is denoised once for each region, under that region's condition, and the masks say how much each prediction
-weighs where. Early on a region sees a plain colour, noised with the canvas's own noise, in place of what lies outside it:
-so its content arises within its borders, and is not what happens to stick out of something larger.
+weighs where. Early on a region sees a plain colour, noised with the canvas's own noise, in place of what lies outside
+it: so its content arises within its borders, and is not what happens to stick out of something larger.
 
 MultiDiffusion averages noisy samples. Under samplers that are affine in the noisy sample and the clean prediction, and
 where regions do not overlap, averaging predictions is the same; and as a denoiser it serves every strategy.

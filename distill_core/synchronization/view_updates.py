@@ -53,7 +53,7 @@ class Trimap:
 
     Args:
         view: index of the view.
-        known: [C, h, w] what is painted so far, seen from there; 0 where nothing is.
+        known: [C, h, w] what is painted so far, seen from there; it fades to 0 where less than half of a pixel is.
         generate: [h, w] pixels that show nothing yet, grown as asked, and those that show no canonical element at all.
         refine: [h, w] pixels that this view sees better than the one that painted them.
         keep: [h, w] the rest.
@@ -158,13 +158,15 @@ def divide(projection: Projection, painting: Painting, view: int, settings: Upda
         # A view that negates negates both; a pixel that shows nothing has no share.
         return torch.where(shows.abs() > 1e-6, seen / torch.where(shows.abs() > 1e-6, shows, 1), 0)
 
-    generate = share(painted) <= _HALF
+    painted_share = share(painted)
+    generate = painted_share <= _HALF
     if settings.grow_px:
         side = 2 * settings.grow_px + 1
         grown = functional.max_pool2d(generate[None, None].float(), side, 1, settings.grow_px)[0, 0]
         generate = grown > 0
     refine = ~generate & (share(better) > _HALF)
-    known = projection.project(painting.canonical)[view]
+    # Between painted elements and others a pixel shows the painted ones alone, not a mean with nothing.
+    known = projection.project(painting.canonical)[view] / painted_share.clamp(min=_HALF)
     return Trimap(view, known, generate, refine, ~generate & ~refine)
 
 

@@ -74,6 +74,65 @@ def test_joined_windows_agree_and_separate_ones_do_not(joint):
     assert separate > 0.02
 
 
+def with_relative(settings, relative: str, **changes):
+    joint = settings.joint.model_dump() | {"relative": relative} | changes
+    return type(settings)(**{**settings.model_dump(), "joint": joint})
+
+
+@pytest.mark.parametrize(
+    ("name", "relative"),
+    [
+        ("panorama", "view-updates"),
+        ("panorama360", "view-updates"),
+        ("ambiguous", "perceptual"),
+        ("zoom", "score-distillation"),
+        ("sequence", "view-updates"),
+    ],
+)
+def test_relatives_run_on_the_same_tasks(name, relative, joint):
+    class Counts(SilentProgress):
+        total, done = 0, 0
+
+        def stage(self, name: str, total: int | None) -> None:
+            self.total = total or 0
+
+        def advance(self, n: int = 1, preview: np.ndarray | None = None) -> None:
+            assert preview is not None
+            self.done += n
+
+    counts = Counts()
+    settings = with_relative(TASKS[name](joint), relative, steps=3)
+    result = synchronize_pictures(settings, counts)
+    assert counts.done == counts.total > 0
+    assert result.coverage == 1
+    assert 0.3 < float(result.views.mean()) < 0.7
+    if relative != "score-distillation":
+        assert not np.array_equal(result.views, synchronize_pictures(TASKS[name](joint), SilentProgress()).views)
+
+
+def test_score_distillation_ends_at_the_fields_mean(joint):
+    settings = with_relative(TASKS["ambiguous"](joint), "score-distillation", steps=60)
+    result = synchronize_pictures(settings, SilentProgress())
+    mean = read_picture(Path(joint.checkpoint.partition(":")[2])).rgba[:3].mean()
+    # It seeks what is likeliest, which shows nothing: a hundredth of the grey scale is noise of the last steps.
+    assert abs(float(result.views[0].mean() - mean)) < 0.02
+    assert result.contrast < 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "relative", "changes"),
+    [
+        ("zoom", "view-updates", {}),
+        ("sequence", "perceptual", {}),
+        ("panorama", "perceptual", {}),
+        ("ambiguous", "perceptual", {"strategy": "canonical-clean"}),
+    ],
+)
+def test_relatives_that_a_task_cannot_have_are_refused(name, relative, changes, joint):
+    with pytest.raises(ValidationError, match=r"--relative (perceptual|view-updates)"):
+        with_relative(TASKS[name](joint), relative, **changes)
+
+
 def test_the_same_seed_gives_the_same_picture(joint):
     settings = TASKS["sequence"](joint)
     first, second = (synchronize_pictures(settings, SilentProgress()).canonical for _ in range(2))
