@@ -63,7 +63,7 @@ class DenoisedEdit:
     """The edit of a denoiser: noise of some strength goes into the render, and comes out under a condition.
 
     The strength is drawn anew each time, evenly in the schedule's own time. For instructions the denoiser is one that
-    was trained to edit, guided by text and by the original; the condition carries both.
+    was trained to edit, guided by `InstructionGuidance`; the condition carries the instruction and the original.
 
     Args:
         denoiser: of pictures of the views' size: 4 channels, premultiplied RGBA in -1..1, or 3 channels, RGB over

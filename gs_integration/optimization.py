@@ -89,7 +89,7 @@ def fit_splats(
     Raises:
         Cancelled: the caller asked for it.
         UserError: the views agree on nothing.
-        ValueError: cameras and pictures that do not belong together.
+        ValueError: cameras and pictures that do not belong together, or an edit of another shape.
         FloatingPointError: a value was not finite.
     """
     with numba_threads_as_torch():

@@ -31,7 +31,14 @@ def field() -> GaussianField:
     return GaussianField(torch.nn.functional.conv2d(white[None], kernel, padding="same", groups=3)[0], (16, 16), 8)
 
 
-def run(field: GaussianField, make_step, *, strategy=MULTI_DIFFUSION, stride: int = 16, steps: int = 6) -> Synchronized:
+def run(
+    field: GaussianField,
+    make_step,
+    *,
+    strategy: SyncStrategy | None = MULTI_DIFFUSION,
+    stride: int = 16,
+    steps: int = 6,
+) -> Synchronized:
     windows = panorama_windows((3, 16, 64), (16, 16), (16, stride))
     process = JointProcess(windows, field, None, strategy)
     with torch.no_grad():
@@ -85,8 +92,8 @@ def test_views_that_share_nothing_become_more_alike(field, distance, weight, mos
     plain = run(field, lambda: ddim_step)
     guided = run(field, lambda: PerceptualGuidance(ddim_step, distance, weight=weight))
     assert difference(guided, distance) < most * difference(plain, distance)
-    # The anchor is what it would have been.
-    assert torch.equal(guided.instances[2], plain.instances[2])
+    # The anchor is what it would have been, up to the residual at which the field stops solving for all its windows.
+    torch.testing.assert_close(guided.instances[2], plain.instances[2], atol=5e-4, rtol=0)
 
 
 def test_where_there_is_nothing_to_draw_together_it_is_refused(field):
