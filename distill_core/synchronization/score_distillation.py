@@ -78,6 +78,7 @@ def distill_scores(
     *,
     steps: int,
     times: tuple[float, float] = DREAMFUSION_TIMES,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
     progress: Progress | None = None,
     preview: Callable[[Tensor], np.ndarray] | None = None,
 ) -> None:
@@ -91,6 +92,7 @@ def distill_scores(
         steps: of the optimizer.
         times: between which the time is drawn, evenly, in the schedule's own time. All views of a step have one time,
             since those that attend to one another must.
+        scheduler: of the optimizer's rate; the gradients stay noisy to the end, and a rate that falls lets them settle.
         progress: told of each step; raises `Cancelled` to stop.
         preview: makes a picture [3, H, W] in 0..1 of the rendered views, for the progress.
 
@@ -108,5 +110,7 @@ def distill_scores(
         optimizer.zero_grad()
         gradient_loss(pictures, score_gradient(denoiser, pictures.detach(), noise, time, condition)).backward()
         optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
         if progress is not None:
             progress.advance(1, None if preview is None else preview(pictures.detach()))

@@ -21,8 +21,8 @@ from distill_core.synchronization.strategies import strategy_named
 from distill_core.synchronization.view_updates import update_views
 from gs_integration.pipelines.synchronization_settings import JointSettings
 
-_RATE = 0.03
-"""Of Adam, in values of -1..1 a step: score distillation crosses their range in some fifty steps."""
+_RATE, _LAST_RATE_SHARE = 0.05, 0.02
+"""Of Adam, in values of -1..1 a step, and what is left of it at the end: a hundred steps cross half of their range."""
 
 
 def run_joint(
@@ -103,12 +103,14 @@ def _distilled(
     """From grey to where the denoiser finds all views likely."""
     canonical = torch.zeros(projection.canonical_shape, device=device, requires_grad=True)
     watched = Watched(denoiser)
+    optimizer = torch.optim.Adam([canonical], lr=_RATE)
     distill_scores(
         lambda draws: (projection.project(canonical), None),
-        torch.optim.Adam([canonical], lr=_RATE),
+        optimizer,
         watched,
         generator,
         steps=steps,
+        scheduler=torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, _LAST_RATE_SHARE, steps),
         progress=progress,
         preview=lambda pictures: preview(canonical.detach()),
     )
