@@ -178,7 +178,7 @@ def random_feature_distance(predicted: Pictures, truth: Pictures) -> Float[Tenso
 
 
 def lpips_distance(predicted: Pictures, truth: Pictures) -> Float[Tensor, "*batch"]:
-    """Learned perceptual distance (LPIPS with AlexNet, Zhang et al. 2018).
+    """Learned perceptual distance (LPIPS with AlexNet, Zhang et al. 2018), differentiable in both pictures.
 
     Args:
         predicted: RGB pictures of at least 64 x 64 pixels.
@@ -189,10 +189,9 @@ def lpips_distance(predicted: Pictures, truth: Pictures) -> Float[Tensor, "*batc
     """
     first, second = _tensors(predicted, truth)
     network = _lpips_network().to(first.device)
-    with torch.no_grad():
-        distance = network(
-            first.reshape(-1, *first.shape[-3:]).float(), second.reshape(-1, *second.shape[-3:]).float(), normalize=True
-        )
+    distance = network(
+        first.reshape(-1, *first.shape[-3:]).float(), second.reshape(-1, *second.shape[-3:]).float(), normalize=True
+    )
     return distance.reshape(first.shape[:-3])
 
 
@@ -243,4 +242,4 @@ def _lpips_network() -> torch.nn.Module:
             f"LPIPS: expected the packages lpips and torchvision, got: {error}; install them with "
             "pip install 'onestep3d[metrics]', or use random_feature_distance."
         ) from error
-    return lpips.LPIPS(net="alex", verbose=False).eval()
+    return lpips.LPIPS(net="alex", verbose=False).eval().requires_grad_(requires_grad=False)

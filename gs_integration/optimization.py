@@ -12,6 +12,7 @@ from torch import Tensor
 from distill_core.cameras import Camera
 from distill_core.images import premultiply
 from distill_core.progress import Progress
+from gs_integration.dataset_update import DatasetUpdate, Edit, checked_edit
 from gs_integration.densification import error_shares, refine
 from gs_integration.losses import LossWeights, PictureLoss, picture_loss
 from gs_integration.rasterization.rasterize import Backend, Rasterized, rasterize
@@ -68,6 +69,7 @@ def fit_splats(
     seed: int = 0,
     rates: LearningRates | None = None,
     backend: Backend = "auto",
+    update: DatasetUpdate | None = None,
 ) -> FitResult:
     """Fit splats to views; the same seed gives the same bits on the CPU, whatever the number of threads.
 
@@ -82,11 +84,12 @@ def fit_splats(
         seed: of the order of views, the backgrounds and the choice of splats.
         rates: learning rates, if others than usual.
         backend: of the rasterizer.
+        update: replaces views by edits of what the splats show, one at a time, in an order of its own.
 
     Raises:
         Cancelled: the caller asked for it.
         UserError: the views agree on nothing.
-        ValueError: cameras and pictures that do not belong together.
+        ValueError: cameras and pictures that do not belong together, or an edit of another shape.
         FloatingPointError: a value was not finite.
     """
     with numba_threads_as_torch():
@@ -98,6 +101,8 @@ def fit_splats(
             if step in fit.refinement_steps:
                 fit.refine(step)
                 counts.append(len(fit.adam.splats))
+            if update is not None and update.due(step):
+                fit.replace_view(update.edit)
             losses.append(fit.step(step))
             progress.advance(1, fit.preview() if step % _PREVIEW_EVERY == 0 else None)
         seconds = time.perf_counter() - began
@@ -121,7 +126,8 @@ class _Fit:
     ) -> None:
         if len(pictures) != len(cameras):
             raise ValueError(f"expected one picture a camera, got {len(pictures)} for {len(cameras)}")
-        targets = [premultiply(np.asarray(picture, dtype=np.float32)) for picture in pictures]
+        self._originals = [np.asarray(picture, dtype=np.float32) for picture in pictures]
+        targets = [premultiply(picture) for picture in self._originals]
         for camera, target in zip(cameras, targets, strict=True):
             if target.shape != (4, camera.height, camera.width):
                 raise ValueError(f"expected a picture {(4, camera.height, camera.width)}, got {target.shape}")
@@ -129,6 +135,8 @@ class _Fit:
         self._backend: Backend = backend
         self.num_steps = settings.num_steps(len(cameras))
         self._generator = np.random.default_rng(seed)
+        # Of its own, so that a fit is the same as without updates until the first one.
+        self._update_generator = np.random.default_rng((seed, 1))
         self._levels = [_Level(cameras, targets, settings)]
         if settings.half_resolution_share > 0 and min(map(min, (t.shape[1:] for t in targets))) >= _SMALLEST_HALVED_PX:
             self._levels.append(self._levels[0].halved())
@@ -141,6 +149,7 @@ class _Fit:
         )
         self._angle_weights = weights_by_angle(cameras, source_view)
         self._order: list[int] = []
+        self._update_order: list[int] = []
         begin, end = (round(share * self.num_steps) for share in (_REFINEMENTS_BEGIN, _REFINEMENTS_END))
         self.refinement_steps = {
             int(step) for step in np.linspace(begin, end, settings.refinements + 1, dtype=int)[: settings.refinements]
@@ -209,6 +218,21 @@ class _Fit:
         error = (colour.detach() - target[:3] - (1 - target[3])).abs().mean(dim=0, keepdim=True)
         return colour, error.expand_as(colour).contiguous()
 
+    def replace_view(self, edit: Edit) -> None:
+        """Replace the next view's picture by an edit of what the splats show from there."""
+        if not self._update_order:
+            self._update_order = self._update_generator.permutation(len(self._originals)).tolist()
+        view = self._update_order.pop()
+        black = np.zeros(3, np.float32)
+        with torch.no_grad():
+            shown = _premultiplied(self._render(self._levels[0], view, black), black)
+        picture = checked_edit(edit, shown, self._originals[view], view)
+        for level in self._levels:
+            level.pictures[view] = picture
+            picture = _halved(picture)
+        # What was learned of the old picture does not hold for the new one.
+        self.corrections.forget(view)
+
     def _outside(self, means: Tensor) -> Tensor:
         assert self._hull is not None
         inside = self._hull.contains(means.double().cpu().numpy(), dilation_voxels=2)
@@ -247,8 +271,7 @@ class _Level:
         cameras, pictures = [], []
         for camera, picture in zip(self.cameras, self.pictures, strict=True):
             rows, columns = camera.height // 2, camera.width // 2
-            blocks = picture[:, : 2 * rows, : 2 * columns].reshape(4, rows, 2, columns, 2)
-            pictures.append(np.ascontiguousarray(blocks.mean(axis=(2, 4))))
+            pictures.append(_halved(picture))
             cameras.append(camera.cropped(0, 0, 2 * columns, 2 * rows).resized(columns, rows))
         return _Level(cameras, pictures, self._settings)
 
@@ -273,6 +296,12 @@ class _Level:
         if not np.isfinite(value):
             raise FloatingPointError("the loss is not finite: splats, target or background hold a NaN or infinity")
         return value
+
+
+def _halved(picture: Float32[np.ndarray, "4 height width"]) -> Float32[np.ndarray, "4 rows columns"]:
+    rows, columns = picture.shape[1] // 2, picture.shape[2] // 2
+    blocks = picture[:, : 2 * rows, : 2 * columns].reshape(4, rows, 2, columns, 2)
+    return np.ascontiguousarray(blocks.mean(axis=(2, 4)))
 
 
 def _premultiplied(rendered: Rasterized, background: Float32[np.ndarray, "3"]) -> Float32[np.ndarray, "4 height width"]:

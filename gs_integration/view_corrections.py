@@ -47,6 +47,15 @@ class ViewCorrections:
         self.offsets = np.zeros((num_views, 3), np.float32)
         self._flows: dict[int, Float32[np.ndarray, "2 rows columns"]] = {}
 
+    def forget(self, view: int) -> None:
+        """Begin anew with a view, whose picture has become another.
+
+        Args:
+            view: index of the view.
+        """
+        self.gains[view], self.offsets[view] = 1, 0
+        self._flows.pop(view, None)
+
     def target(self, view: int, truth: Float32[np.ndarray, "4 height width"]) -> Float32[np.ndarray, "4 height width"]:
         """Return the corrected premultiplied RGBA of a view; the given one where there is nothing to correct.
 

@@ -7,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from distill_core.synchronization.ambiguous_names import AmbiguousView
 from distill_core.synchronization.strategies import StrategyName
 
+_SMALLEST_FEATURES_PX = 16
+"""Side of the smallest picture that perceptual features can be told of."""
+
 
 class JointSettings(BaseModel):
     """How views are denoised together."""
@@ -21,7 +24,16 @@ class JointSettings(BaseModel):
         default="instance-clean",
         description="where the noisy state lives, and what the views agree on; canonical-noisy is MultiDiffusion",
     )
-    steps: int = Field(default=30, ge=1, le=1000, description="steps of the sampler")
+    relative: Literal["none", "view-updates", "score-distillation", "perceptual"] = Field(
+        default="none",
+        description="another way to the same end: view-updates paints one view after another into what is there, "
+        "score-distillation moves the picture itself (give it some hundred steps), both without a strategy; perceptual "
+        "draws the joined views towards the look of the middle one before each step",
+    )
+    perceptual_weight: float = Field(
+        default=20.0, ge=0, le=1e6, description="how strongly --relative perceptual draws in its first step"
+    )
+    steps: int = Field(default=30, ge=1, le=1000, description="steps of the sampler, or of score distillation")
     sampler: Literal["ddim", "heun", "dpm-solver", "ancestral", "consistency"] = Field(
         default="ddim", description="how to get from one step to the next; consistency is for one-step generators"
     )
@@ -49,6 +61,11 @@ class JointSettings(BaseModel):
             raise ValueError(
                 f"expected --sync-from at or above --sync-until, got {self.sync_from:g} and {self.sync_until:g}"
             )
+        if self.relative == "perceptual" and self.strategy in ("canonical-clean", "canonical-noise"):
+            raise ValueError(
+                "expected --relative perceptual with a strategy that denoises views, such as canonical-noisy, got "
+                f"{self.strategy}"
+            )
         return self
 
 
@@ -59,6 +76,15 @@ class _Task(BaseModel):
 
     joint: JointSettings
     window_px: int = Field(default=64, ge=8, le=2048, description="side of a view in pixels, which the denoiser sees")
+
+    @model_validator(mode="after")
+    def _check_features(self) -> Self:
+        if self.joint.relative == "perceptual" and self.window_px < _SMALLEST_FEATURES_PX:
+            raise ValueError(
+                f"expected --window-px of at least {_SMALLEST_FEATURES_PX} for --relative perceptual, got "
+                f"{self.window_px}"
+            )
+        return self
 
 
 class PanoramaSettings(_Task):
@@ -129,6 +155,15 @@ class ZoomSettings(_Task):
     )
 
     @model_validator(mode="after")
+    def _check_relative(self) -> Self:
+        if self.joint.relative == "view-updates":
+            raise ValueError(
+                "expected --relative view-updates with another task, got it with a zoom, whose views have no place "
+                "that one of them sees best"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_side(self) -> Self:
         if self.window_px % (2 * self.magnification):
             raise ValueError(
@@ -144,6 +179,12 @@ class SequenceSettings(_Task):
     num_frames: int = Field(default=400, ge=8, le=100_000, description="length of the sequence")
     overlap_frames: int = Field(default=32, ge=0, le=2047, description="how many frames two windows share")
     closed: bool = Field(default=False, description="let the sequence repeat itself")
+
+    @model_validator(mode="after")
+    def _check_relative(self) -> Self:
+        if self.joint.relative == "perceptual":
+            raise ValueError("expected --relative perceptual with pictures, got it with a sequence of values")
+        return self
 
     @model_validator(mode="after")
     def _check_windows(self) -> Self:

@@ -17,7 +17,6 @@ from distill_core.diffusion.samplers import (
     ddim_step,
     heun_step,
 )
-from distill_core.diffusion.time_grids import uniform_times
 from distill_core.errors import UserError
 from distill_core.images import composite, read_picture, resize_premultiplied
 from distill_core.metrics import psnr
@@ -29,14 +28,13 @@ from distill_core.synchronization.equirectangular import (
     rings_of_directions,
 )
 from distill_core.synchronization.gaussian_field import GaussianField, periodic_component
-from distill_core.synchronization.loop import Synchronized, synchronize
+from distill_core.synchronization.loop import Synchronized
 from distill_core.synchronization.panorama import panorama_windows
 from distill_core.synchronization.projections import Projection
 from distill_core.synchronization.sequences import sequence_windows
-from distill_core.synchronization.steps import JointProcess
-from distill_core.synchronization.strategies import strategy_named
 from distill_core.synchronization.zoom import ZoomStack
 from gs_integration.pipelines.devices import torch_device
+from gs_integration.pipelines.joint_relatives import run_joint
 from gs_integration.pipelines.synchronization_settings import (
     AmbiguousSettings,
     Panorama360Settings,
@@ -101,20 +99,7 @@ def synchronize_pictures(settings: TaskSettings, progress: Progress) -> JointPic
     channels, height, width = projection.instances_shape[1:]
     assert channels == _CHANNELS
     field = load_field(joint.checkpoint, (height, width))
-    progress.stage("views", joint.steps)
-    process = JointProcess(projection, field, None, strategy_named(joint.strategy), joint.keep_variance)
-    with torch.inference_mode():
-        result = synchronize(
-            process,
-            uniform_times(joint.steps),
-            _sampler(joint.sampler),
-            torch.Generator().manual_seed(joint.seed),
-            noise=joint.noise,
-            synchronized_times=(joint.sync_from, joint.sync_until),
-            device=device,
-            progress=progress,
-            preview=_preview,
-        )
+    result = run_joint(joint, projection, field, _sampler(joint.sampler), device, progress, _preview)
     return _in_pictures(settings, projection, field, result)
 
 

@@ -74,6 +74,72 @@ def test_joined_windows_agree_and_separate_ones_do_not(joint):
     assert separate > 0.02
 
 
+def with_relative(settings, relative: str, **changes):
+    joint = settings.joint.model_dump() | {"relative": relative} | changes
+    return type(settings)(**{**settings.model_dump(), "joint": joint})
+
+
+@pytest.mark.parametrize(
+    ("name", "relative"),
+    [
+        ("panorama", "view-updates"),
+        ("panorama360", "view-updates"),
+        ("ambiguous", "perceptual"),
+        ("zoom", "score-distillation"),
+        ("sequence", "view-updates"),
+    ],
+)
+def test_relatives_run_on_the_same_tasks(name, relative, joint):
+    class Counts(SilentProgress):
+        total, done = 0, 0
+
+        def stage(self, name: str, total: int | None) -> None:
+            self.total = total or 0
+
+        def advance(self, n: int = 1, preview: np.ndarray | None = None) -> None:
+            assert preview is not None
+            self.done += n
+
+    counts = Counts()
+    settings = with_relative(TASKS[name](joint), relative, steps=3)
+    result = synchronize_pictures(settings, counts)
+    assert counts.done == counts.total > 0
+    assert result.coverage == 1
+    assert 0.3 < float(result.views.mean()) < 0.7
+    if relative != "score-distillation":
+        assert not np.array_equal(result.views, synchronize_pictures(TASKS[name](joint), SilentProgress()).views)
+
+
+def test_score_distillation_goes_to_the_fields_mean(tmp_path: Path):
+    means = np.array([0.75, 0.5, 0.3], np.float32)[:, None, None]
+    noise = np.random.default_rng(0).normal(0, 0.05, (3, 32, 32)).astype(np.float32)
+    write_png(tmp_path / "picture.png", (means + noise).clip(0, 1))
+    settings = AmbiguousSettings(
+        joint=JointSettings(
+            checkpoint=f"gaussian-field:{tmp_path / 'picture.png'}", relative="score-distillation", steps=100
+        ),
+        window_px=16,
+        views=("identity", "rotate-90"),
+    )
+    result = synchronize_pictures(settings, SilentProgress())
+    # From grey, which is up to 0.25 away, to what is likeliest: the mean, everywhere.
+    np.testing.assert_allclose(result.canonical.mean(axis=(1, 2)), means[:, 0, 0], atol=0.04)
+
+
+@pytest.mark.parametrize(
+    ("name", "relative", "changes"),
+    [
+        ("zoom", "view-updates", {}),
+        ("sequence", "perceptual", {}),
+        ("panorama", "perceptual", {}),
+        ("ambiguous", "perceptual", {"strategy": "canonical-clean"}),
+    ],
+)
+def test_relatives_that_a_task_cannot_have_are_refused(name, relative, changes, joint):
+    with pytest.raises(ValidationError, match=r"--relative (perceptual|view-updates)"):
+        with_relative(TASKS[name](joint), relative, **changes)
+
+
 def test_the_same_seed_gives_the_same_picture(joint):
     settings = TASKS["sequence"](joint)
     first, second = (synchronize_pictures(settings, SilentProgress()).canonical for _ in range(2))

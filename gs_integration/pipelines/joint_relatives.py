@@ -1,0 +1,119 @@
+"""One run of views that are to agree: the joint process, or one of its relatives on the same task."""
+
+from collections.abc import Callable
+from typing import assert_never
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill_core.diffusion.denoiser import Denoiser
+from distill_core.diffusion.samplers import SamplerStep
+from distill_core.diffusion.time_grids import uniform_times
+from distill_core.metrics import random_feature_distance
+from distill_core.progress import Progress
+from distill_core.synchronization.loop import Synchronized, synchronize
+from distill_core.synchronization.perceptual_guidance import PerceptualGuidance
+from distill_core.synchronization.projections import Projection, coverage
+from distill_core.synchronization.score_distillation import distill_scores
+from distill_core.synchronization.steps import JointProcess, Watched
+from distill_core.synchronization.strategies import strategy_named
+from distill_core.synchronization.view_updates import update_views
+from gs_integration.pipelines.synchronization_settings import JointSettings
+
+_RATE, _LAST_RATE_SHARE = 0.05, 0.02
+"""Of Adam, in values of -1..1 a step, and what is left of it at the end: a hundred steps cross half of their range."""
+
+
+def run_joint(
+    settings: JointSettings,
+    projection: Projection,
+    denoiser: Denoiser[None],
+    make_step: Callable[[], SamplerStep],
+    device: torch.device,
+    progress: Progress,
+    preview: Callable[[Tensor], np.ndarray],
+) -> Synchronized:
+    """Make views that agree.
+
+    Args:
+        settings: how.
+        projection: of the views.
+        denoiser: of the views.
+        make_step: makes the sampler's step.
+        device: where to compute.
+        progress: begins the stage "views", a step each.
+        preview: makes a picture [3, H, W] in 0..1 of a canonical sample.
+    """
+    times, generator = uniform_times(settings.steps), torch.Generator().manual_seed(settings.seed)
+    views = projection.instances_shape[0]
+    progress.stage("views", settings.steps * (views if settings.relative == "view-updates" else 1))
+    match settings.relative:
+        case "none" | "perceptual":
+            guided = settings.relative == "perceptual"
+            process = JointProcess(
+                projection, denoiser, None, strategy_named(settings.strategy), settings.keep_variance
+            )
+            # What is guided needs gradients, which inference mode rules out.
+            with torch.no_grad() if guided else torch.inference_mode():
+                return synchronize(
+                    process,
+                    times,
+                    (lambda: _guided(make_step(), settings)) if guided else make_step,
+                    generator,
+                    noise=settings.noise,
+                    synchronized_times=(settings.sync_from, settings.sync_until),
+                    device=device,
+                    progress=progress,
+                    preview=preview,
+                )
+        case "view-updates":
+            with torch.inference_mode():
+                return update_views(
+                    projection,
+                    denoiser,
+                    lambda trimap: None,
+                    times,
+                    make_step,
+                    generator,
+                    noise=settings.noise,
+                    device=device,
+                    progress=progress,
+                    preview=preview,
+                )
+        case "score-distillation":
+            return _distilled(projection, denoiser, generator, settings.steps, device, progress, preview)
+        case _:
+            assert_never(settings.relative)
+
+
+def _guided(step: SamplerStep, settings: JointSettings) -> PerceptualGuidance:
+    return PerceptualGuidance(step, random_feature_distance, weight=settings.perceptual_weight)
+
+
+def _distilled(
+    projection: Projection,
+    denoiser: Denoiser[None],
+    generator: torch.Generator,
+    steps: int,
+    device: torch.device,
+    progress: Progress,
+    preview: Callable[[Tensor], np.ndarray],
+) -> Synchronized:
+    """From grey to where the denoiser finds all views likely."""
+    canonical = torch.zeros(projection.canonical_shape, device=device, requires_grad=True)
+    watched = Watched(denoiser)
+    optimizer = torch.optim.Adam([canonical], lr=_RATE)
+    distill_scores(
+        lambda draws: (projection.project(canonical), None),
+        optimizer,
+        watched,
+        generator,
+        steps=steps,
+        scheduler=torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, _LAST_RATE_SHARE, steps),
+        progress=progress,
+        preview=lambda pictures: preview(canonical.detach()),
+    )
+    result = canonical.detach()
+    instances = projection.project(result)
+    return Synchronized(result, instances, watched.clean, coverage(projection.unproject(instances)))
