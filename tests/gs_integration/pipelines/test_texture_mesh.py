@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from scripts import texture_mesh as program
 from scripts.command_line import parse
 from tests.renderers.texturable_meshes import bare_mesh, charted_box
 
-FRONT = {"elevation_degrees": 20.0}
+FRONT: dict[str, Any] = {"elevation_degrees": 20.0}
 AZIMUTH = 35.0
 
 
