@@ -161,9 +161,7 @@ def place_picture(
     """
     expected, side_px = source.elevation_degrees, len(source.rgba[3])
     lens = settings.picture.field_of_view_degrees
-    camera = orbit_camera(
-        settings.azimuth_degrees, expected, field_of_view_degrees=lens, width=side_px, height=side_px
-    )
+    camera = orbit_camera(settings.azimuth_degrees, expected, field_of_view_degrees=lens, width=side_px, height=side_px)
     source = replace(source, camera=camera)
     others = [expected + turn for turn in _OTHER_ELEVATIONS if source.elevation_estimated]
     renderable = prepare(mesh)
