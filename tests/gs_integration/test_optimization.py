@@ -90,7 +90,9 @@ def test_generated_views_are_corrected_and_the_source_is_not(views):
     cameras, pictures, initial = views
     drifting = pictures.copy()
     drifting[1:, :3] *= np.random.default_rng(0).uniform(0.75, 1.0, (len(pictures) - 1, 1, 1, 1))
-    plain_settings = FitSettings(iterations=160, num_splats=800, max_splats=800)
+    plain_settings = FitSettings(
+        iterations=160, num_splats=800, max_splats=800, robust_width=0.03, silhouette_weight=0.5
+    )
     corrected = plain_settings.model_copy(update={"correct_colours": True, "correct_flow": True})
     result = fit((cameras, drifting, initial), corrected, source_view=0)
     assert (result.gains[0] == 1).all()
