@@ -86,7 +86,7 @@ CLAIMS = (
         "--models",
         "{assets}/eval",
         "--picture",
-        "docs/pictures/texture_round_trip.png",
+        "{out}/comparison.png",
     ),
     _benchmark("whole_job", "The whole job on rendered pictures of well-known models", *_MODELS),
 )
