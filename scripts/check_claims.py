@@ -83,7 +83,7 @@ def measure(claim: Claim, settings: CheckClaimsSettings) -> dict[str, Any]:
     results.parent.mkdir(parents=True, exist_ok=True)
     words = [word.format(assets=settings.assets, out=results) for word in claim.command]
     began = time.monotonic()
-    table = _table(_output_of(words))
+    table = _portable(_table(_output_of(words)), claim, settings)
     seconds = time.monotonic() - began
     figures = results / claim.figures
     if not figures.is_file():
@@ -138,14 +138,14 @@ def _table(output: str) -> str:
     return "\n".join(line for line in output.splitlines() if not line.startswith("wrote ")).strip()
 
 
-def _portable(figures: str, claim: Claim, settings: CheckClaimsSettings) -> str:
-    """Figures with the paths of the command as the record shows it, not those of this machine."""
+def _portable(text: str, claim: Claim, settings: CheckClaimsSettings) -> str:
+    """What a program said or wrote, with the paths as the record shows them and not those of this machine."""
     for folder, shown in (
         (settings.assets, "../shared/assets"),
         (settings.results / claim.name, f"out/claims/{claim.name}"),
     ):
-        figures = figures.replace(str(folder), shown)
-    return figures
+        text = text.replace(str(folder), shown)
+    return text
 
 
 def _output_of(words: list[str]) -> str:

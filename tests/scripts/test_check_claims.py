@@ -18,7 +18,7 @@ runs.write_text(runs.read_text() + "x" if runs.exists() else "x")
 folder = Path(sys.argv[1])
 folder.mkdir()
 (folder / "figures.json").write_text(json.dumps({{"splats": 7}}))
-sys.stdout.write("| splats |\\n| --- |\\n| 7 |\\nwrote something\\n")
+sys.stdout.write(f"| splats |\\n| --- |\\n| 7 |\\n\\nall in {{folder}}\\nwrote something\\n")
 """
 
 
@@ -46,6 +46,7 @@ def test_what_fails_is_named_and_the_rest_is_measured(settings: CheckClaimsSetti
     assert record["command"].endswith("out/claims/counted")
     assert "| 7 |" in settings.readme.read_text()
     assert "wrote something" not in settings.readme.read_text()
+    assert "all in out/claims/counted" in settings.readme.read_text()
     assert "old" not in settings.readme.read_text()
     assert settings.readme.read_text().endswith("after\n")
 
