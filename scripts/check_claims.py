@@ -141,8 +141,8 @@ def _table(output: str) -> str:
 def _portable(text: str, claim: Claim, settings: CheckClaimsSettings) -> str:
     """What a program said or wrote, with the paths as the record shows them and not those of this machine."""
     for folder, shown in (
-        (settings.assets, "../shared/assets"),
         (settings.results / claim.name, f"out/claims/{claim.name}"),
+        (settings.assets, "../shared/assets"),
     ):
         text = text.replace(str(folder), shown)
     return text
