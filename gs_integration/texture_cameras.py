@@ -18,41 +18,11 @@ from renderers.texel_surface import TexelSurface, texel_surface
 _CANDIDATES = 80
 _CANDIDATE_PX = 96
 _CANDIDATE_TEXELS = 160
+RING_ELEVATION = 15.0
+"""Of cameras around the object, in degrees above the horizontal plane."""
 _STRAIGHT_ENOUGH = 0.5
 """Cosine from which on a texel counts as seen wholly."""
 _ASPECT_TOLERANCE = 0.01
-
-
-def ring_cameras(
-    num_views: int,
-    *,
-    width: int,
-    height: int,
-    elevation_degrees: float = 15.0,
-    start_azimuth_degrees: float = 0.0,
-    field_of_view_degrees: float = 40.0,
-) -> list[Camera]:
-    """Evenly spaced cameras around the object.
-
-    Args:
-        num_views: at least 1.
-        width: of the pictures in pixels.
-        height: of the pictures in pixels.
-        elevation_degrees: above the horizontal plane.
-        start_azimuth_degrees: of the first camera, from where a reference picture was taken.
-        field_of_view_degrees: along the smaller side.
-
-    Raises:
-        UserError: no views.
-    """
-    return orbit_rig(
-        num_views,
-        elevations_degrees=(elevation_degrees,),
-        start_azimuth_degrees=start_azimuth_degrees,
-        field_of_view_degrees=field_of_view_degrees,
-        width=width,
-        height=height,
-    )
 
 
 def ring_and_poles_cameras(
@@ -60,7 +30,7 @@ def ring_and_poles_cameras(
     *,
     width: int,
     height: int,
-    elevation_degrees: float = 15.0,
+    elevation_degrees: float = RING_ELEVATION,
     start_azimuth_degrees: float = 0.0,
     field_of_view_degrees: float = 40.0,
 ) -> list[Camera]:
@@ -81,11 +51,11 @@ def ring_and_poles_cameras(
         raise UserError(
             f"Ring, top and bottom: expected at least 3 views, got {num_views}; ask for more or a plain ring."
         )
-    ring = ring_cameras(
+    ring = orbit_rig(
         num_views - 2,
         width=width,
         height=height,
-        elevation_degrees=elevation_degrees,
+        elevations_degrees=(elevation_degrees,),
         start_azimuth_degrees=start_azimuth_degrees,
         field_of_view_degrees=field_of_view_degrees,
     )
@@ -104,7 +74,7 @@ def automatic_cameras(
     *,
     width: int,
     height: int,
-    elevation_degrees: float = 15.0,
+    elevation_degrees: float = RING_ELEVATION,
     start_azimuth_degrees: float = 0.0,
     field_of_view_degrees: float = 40.0,
 ) -> list[Camera]:

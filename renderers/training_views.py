@@ -66,6 +66,14 @@ class TrainingViewsSettings:
     distinct_draws: int | None = 3000
     cache_bytes: int = 4_000_000_000
 
+    def __post_init__(self) -> None:
+        """Refuse more views of a draw than one rendering keeps."""
+        if self.targets > _KEPT_TARGETS or self.sources_per_solid > _KEPT_SOLIDS:
+            raise ValueError(
+                f"expected at most {_KEPT_TARGETS} targets and {_KEPT_SOLIDS} sources of a solid, got {self.targets} "
+                f"and {self.sources_per_solid}"
+            )
+
 
 @dataclass(frozen=True)
 class _KeptViews:

@@ -1,6 +1,6 @@
 """The one contract of everything that removes noise."""
 
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -39,3 +39,23 @@ class Denoiser(Protocol[Condition]):
             [B, C, H, W] clean samples.
         """
         ...
+
+
+class Watched:
+    """A denoiser whose last prediction can be looked at.
+
+    Attributes:
+        clean: the last prediction.
+    """
+
+    clean: Tensor
+
+    def __init__(self, denoiser: Denoiser[Any]) -> None:
+        self._denoiser = denoiser
+        self.schedule = denoiser.schedule
+        self.sample_shape = denoiser.sample_shape
+
+    def __call__(self, noisy: Tensor, time: Tensor, condition: Any) -> Tensor:
+        """Return what the denoiser says, and keep it."""
+        self.clean = self._denoiser(noisy, time, condition)
+        return self.clean

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill_core.diffusion.denoiser import Denoiser
+from distill_core.diffusion.denoiser import Denoiser, Watched
 from distill_core.diffusion.noise import NoiseSource
 from distill_core.diffusion.schedules import Schedule, noise_in, noise_ratio, per_sample
 from distill_core.progress import Progress
@@ -202,7 +202,7 @@ def sample(
     Returns:
         [B, ...] samples at the last time.
     """
-    watched = _Watched(denoiser)
+    watched = Watched(denoiser)
     fresh = noise(denoiser.sample_shape)
     times = times.to(fresh.device)
     noisy = start if start is not None else denoiser.schedule.sigma(times[0]).to(fresh.dtype) * fresh
@@ -213,16 +213,3 @@ def sample(
         if progress is not None:
             progress.advance(1, preview(watched.clean) if preview is not None else None)
     return noisy
-
-
-class _Watched:
-    """A denoiser whose last prediction can be looked at."""
-
-    def __init__(self, denoiser: Denoiser[Any]) -> None:
-        self._denoiser = denoiser
-        self.schedule = denoiser.schedule
-        self.sample_shape = denoiser.sample_shape
-
-    def __call__(self, noisy: Tensor, time: Tensor, condition: Any) -> Tensor:
-        self.clean = self._denoiser(noisy, time, condition)
-        return self.clean

@@ -1,7 +1,8 @@
 """The optimizer of a training: Muon for the matrices that carry it, AdamW for the rest, as one.
 
 Muon (Jordan et al. 2024; update scaled to AdamW's as in Liu et al., Muon is Scalable for LLM Training, 2025) makes
-the update of each matrix orthogonal. On the networks of this project it needs about half of AdamW's steps.
+the update of each matrix orthogonal. On the networks of this project its loss is 2 % below AdamW's after 100 steps,
+while the learning rate is high; most of that is gone once both are annealed.
 """
 
 from collections.abc import Mapping

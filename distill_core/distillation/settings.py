@@ -84,7 +84,7 @@ class PictureLossSettings(BaseModel):
         default=10.0, ge=0, description="of the squared error beside the absolute one, values 0..1"
     )
     alpha_weight: float = Field(default=0.1, ge=0, description="of alpha's absolute error, once more")
-    detail_weight: float = Field(default=0.5, ge=0, description="of the absolute errors of a Laplacian pyramid")
+    detail_weight: float = Field(default=0.25, ge=0, description="of the absolute errors of a Laplacian pyramid")
 
 
 class DenoisingSettings(BaseModel):

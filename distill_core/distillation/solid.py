@@ -19,6 +19,7 @@ from distill_core.solids import largest_along
 
 _ELEVATION_WEIGHT = 2.0
 _RAY_WEIGHT = 3.0
+"""At 1 and at 3 the cells lose nothing by it, and what other cameras see of held-out objects gains."""
 _SURE = 1e-3
 """How near to 0 and 1 the occupancy of a ray counts."""
 

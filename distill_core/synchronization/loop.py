@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill_core.diffusion.denoiser import Watched
 from distill_core.diffusion.samplers import SamplerStep
 from distill_core.progress import Progress
 from distill_core.synchronization.projections import average, coverage
-from distill_core.synchronization.steps import JointProcess, Watched, join_noisy, synchronized_step
+from distill_core.synchronization.steps import JointProcess, join_noisy, synchronized_step
 
 NoiseKind = Literal["shared", "independent"]
 """Noise of views that is one canonical noise seen by all, or each view's own."""

@@ -15,7 +15,7 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor
 
-from distill_core.diffusion.denoiser import Denoiser
+from distill_core.diffusion.denoiser import Denoiser, Watched
 from distill_core.diffusion.samplers import SamplerStep
 from distill_core.diffusion.schedules import Schedule, per_sample
 from distill_core.synchronization.projections import Projection, average, average_noise
@@ -55,22 +55,6 @@ class JointProcess:
     def state_is_canonical(self) -> bool:
         """Whether the state is [1, C, ...], the canonical sample; else it is [V, C, h, w], the instances."""
         return self.strategy is not None and self.strategy.space == "canonical"
-
-
-class Watched:
-    """A denoiser whose last prediction can be looked at."""
-
-    clean: Tensor
-
-    def __init__(self, denoiser: Denoiser[Any]) -> None:
-        self._denoiser = denoiser
-        self.schedule: Schedule = denoiser.schedule
-        self.sample_shape = denoiser.sample_shape
-
-    def __call__(self, noisy: Tensor, time: Tensor, condition: Any) -> Tensor:
-        """Return what the denoiser says, and keep it."""
-        self.clean = self._denoiser(noisy, time, condition)
-        return self.clean
 
 
 class JointDenoiser:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill_core.diffusion.denoiser import Denoiser
+from distill_core.diffusion.denoiser import Denoiser, Watched
 from distill_core.diffusion.samplers import SamplerStep
 from distill_core.diffusion.time_grids import uniform_times
 from distill_core.metrics import random_feature_distance
@@ -16,7 +16,7 @@ from distill_core.synchronization.loop import Synchronized, synchronize
 from distill_core.synchronization.perceptual_guidance import PerceptualGuidance
 from distill_core.synchronization.projections import Projection, coverage
 from distill_core.synchronization.score_distillation import distill_scores
-from distill_core.synchronization.steps import JointProcess, Watched
+from distill_core.synchronization.steps import JointProcess
 from distill_core.synchronization.strategies import strategy_named
 from distill_core.synchronization.view_updates import update_views
 from gs_integration.pipelines.synchronization_settings import JointSettings

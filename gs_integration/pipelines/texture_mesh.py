@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from distill_core.cameras import Camera, orbit_camera
+from distill_core.cameras import Camera, orbit_camera, orbit_rig
 from distill_core.diffusion.samplers import SamplerStep, consistency_step, ddim_step
 from distill_core.diffusion.time_grids import uniform_times
 from distill_core.errors import UserError
@@ -32,7 +32,12 @@ from gs_integration.pipelines.image_to_views import framed_source, network_pictu
 from gs_integration.pipelines.results import FramedSource
 from gs_integration.pipelines.texture_results import Lifted, TexturedResult
 from gs_integration.pipelines.texture_settings import TextureSettings
-from gs_integration.texture_cameras import automatic_cameras, cameras_from_file, ring_and_poles_cameras, ring_cameras
+from gs_integration.texture_cameras import (
+    RING_ELEVATION,
+    automatic_cameras,
+    cameras_from_file,
+    ring_and_poles_cameras,
+)
 from gs_integration.texture_denoising import ChanneledTexture, KnownTexture, SurfaceColours
 from gs_integration.texture_filling import fill_texture
 from gs_integration.texture_projection import TextureProjection
@@ -136,7 +141,9 @@ def target_cameras(mesh: TexturedMesh, settings: TextureSettings, side_px: int) 
     azimuth = settings.azimuth_degrees
     match settings.cameras:
         case "ring":
-            return ring_cameras(settings.num_views, **size, start_azimuth_degrees=azimuth)
+            return orbit_rig(
+                settings.num_views, elevations_degrees=(RING_ELEVATION,), start_azimuth_degrees=azimuth, **size
+            )
         case "ring-and-poles":
             return ring_and_poles_cameras(settings.num_views, **size, start_azimuth_degrees=azimuth)
         case "automatic":
