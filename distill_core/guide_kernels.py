@@ -9,63 +9,11 @@ import numba
 import numpy as np
 
 _OPTIONS = {"error_model": "numpy", "cache": True, "nogil": True}
+_NEAREST_Z = np.float32(1e-3)
+"""Points behind the source camera are taken to be this far before it: a place beside the volume, not infinity."""
 
 
-@numba.njit(**_OPTIONS)
-def _trilinear(volume, x, y, z):
-    """Value of a volume [h, w, D] at cell coordinates (centres at integers), zero outside."""
-    height, width, bins = volume.shape
-    x_floor = int(math.floor(x))
-    y_floor = int(math.floor(y))
-    z_floor = int(math.floor(z))
-    if x_floor < -1 or y_floor < -1 or z_floor < -1 or x_floor >= width or y_floor >= height or z_floor >= bins:
-        return 0.0
-    wx = x - x_floor
-    wy = y - y_floor
-    wz = z - z_floor
-    if 0 <= x_floor < width - 1 and 0 <= y_floor < height - 1 and 0 <= z_floor < bins - 1:
-        # Nearly all points: no neighbour is outside.
-        left, right = volume[y_floor, x_floor], volume[y_floor, x_floor + 1]
-        upper = (left[z_floor] * (1.0 - wx) + right[z_floor] * wx) * (1.0 - wz)
-        upper += (left[z_floor + 1] * (1.0 - wx) + right[z_floor + 1] * wx) * wz
-        left, right = volume[y_floor + 1, x_floor], volume[y_floor + 1, x_floor + 1]
-        lower = (left[z_floor] * (1.0 - wx) + right[z_floor] * wx) * (1.0 - wz)
-        lower += (left[z_floor + 1] * (1.0 - wx) + right[z_floor + 1] * wx) * wz
-        return upper * (1.0 - wy) + lower * wy
-    total = 0.0
-    for dz in range(2):
-        iz = z_floor + dz
-        if iz < 0 or iz >= bins:
-            continue
-        weight_z = wz if dz else 1.0 - wz
-        for dy in range(2):
-            iy = y_floor + dy
-            if iy < 0 or iy >= height:
-                continue
-            weight_y = weight_z * (wy if dy else 1.0 - wy)
-            for dx in range(2):
-                ix = x_floor + dx
-                if ix < 0 or ix >= width:
-                    continue
-                total += weight_y * (wx if dx else 1.0 - wx) * volume[iy, ix, iz]
-    return total
-
-
-@numba.njit(**_OPTIONS)
-def _support(volume):
-    """Where a volume [h, w, D] can be anything but zero: [h + 1, w + 1] by the floor of cell coordinates, plus one."""
-    height, width, bins = volume.shape
-    support = np.zeros((height + 1, width + 1), np.bool_)
-    for row in range(height):
-        for column in range(width):
-            for index in range(bins):
-                if volume[row, column, index] > 0.0:
-                    support[row : row + 2, column : column + 2] = True
-                    break
-    return support
-
-
-@numba.njit(**_OPTIONS)
+@numba.njit(**_OPTIONS, fastmath={"nnan", "nsz", "contract"})
 def march(
     volume,
     source_intrinsics,
@@ -81,6 +29,9 @@ def march(
 ):
     """Largest occupancy on every ray of a target camera, the z-depth of the first surface, the integral of occupancy.
 
+    The samples of a ray are taken in two loops without branches, places first and values after, which compilers turn
+    into vector instructions: three times faster than one loop that leaves out what is empty.
+
     Args:
         volume: [h, w, D] occupancy in the source's frustum; neighbours along a ray are neighbours in memory.
         source_intrinsics: fx fy cx cy of the source for pictures of w x h pixels.
@@ -95,11 +46,32 @@ def march(
         thickness: [H, W] world units along the ray, written.
     """
     height, width = mask.shape
-    values = np.zeros(samples)
-    height_of_volume, width_of_volume, bins = volume.shape
-    bins_a_unit = bins / (2.0 * radius)
-    support = _support(volume)
+    rows, columns, bins = volume.shape
+    # Zeros all around: what lies outside needs no question, only a place that is held to the border.
+    padded = np.zeros((rows + 3, columns + 3, bins + 3), np.float32)
+    padded[1:-2, 1:-2, 1:-2] = volume
+    flat = padded.ravel()
+    next_row = np.int32((columns + 3) * (bins + 3))
+    next_column = np.int32(bins + 3)
+    last_x, last_y, last_z = np.float32(columns + 1), np.float32(rows + 1), np.float32(bins + 1)
+    zero, one = np.float32(0.0), np.float32(1.0)
+    bins_a_unit = np.float32(bins / (2.0 * radius))
+    nearest = np.float32(nearest_depth)
+    focal_x, focal_y = np.float32(source_intrinsics[0]), np.float32(source_intrinsics[1])
+    # Centres of cells lie at 0.5; with the border of one cell the first centre is at 1.
+    middle_x, middle_y = np.float32(source_intrinsics[2] + 0.5), np.float32(source_intrinsics[3] + 0.5)
+    along_chord = np.zeros(samples, np.float32)
+    for index in range(samples):
+        along_chord[index] = (index + 0.5) / samples * 2.0 - 1.0
+    places = np.zeros(samples, np.int32)
+    shares = np.zeros((3, samples), np.float32)
+    values = np.zeros(samples, np.float32)
+    to_source = world_to_source
     ox, oy, oz = camera_to_world[0, 3], camera_to_world[1, 3], camera_to_world[2, 3]
+    # Rays in source camera axes: start + distance * slope.
+    start_x = np.float32(to_source[0, 0] * ox + to_source[0, 1] * oy + to_source[0, 2] * oz + to_source[0, 3])
+    start_y = np.float32(to_source[1, 0] * ox + to_source[1, 1] * oy + to_source[1, 2] * oz + to_source[1, 3])
+    start_z = np.float32(to_source[2, 0] * ox + to_source[2, 1] * oy + to_source[2, 2] * oz + to_source[2, 3])
     for row in range(height):
         cy = (row + 0.5 - intrinsics[3]) / intrinsics[1]
         for column in range(width):
@@ -114,39 +86,49 @@ def march(
                 depth[row, column] = along / norm
                 continue
             half = math.sqrt(chord)
-            # The ray in source camera axes: start + distance * slope.
-            sx = world_to_source[0, 0] * ox + world_to_source[0, 1] * oy + world_to_source[0, 2] * oz
-            sy = world_to_source[1, 0] * ox + world_to_source[1, 1] * oy + world_to_source[1, 2] * oz
-            sz = world_to_source[2, 0] * ox + world_to_source[2, 1] * oy + world_to_source[2, 2] * oz
-            sx += world_to_source[0, 3]
-            sy += world_to_source[1, 3]
-            sz += world_to_source[2, 3]
-            gx = world_to_source[0, 0] * dx + world_to_source[0, 1] * dy + world_to_source[0, 2] * dz
-            gy = world_to_source[1, 0] * dx + world_to_source[1, 1] * dy + world_to_source[1, 2] * dz
-            gz = world_to_source[2, 0] * dx + world_to_source[2, 1] * dy + world_to_source[2, 2] * dz
-            largest = 0.0
-            total = 0.0
+            middle, reach = np.float32(along), np.float32(half)
+            slope_x = np.float32(to_source[0, 0] * dx + to_source[0, 1] * dy + to_source[0, 2] * dz)
+            slope_y = np.float32(to_source[1, 0] * dx + to_source[1, 1] * dy + to_source[1, 2] * dz)
+            slope_z = np.float32(to_source[2, 0] * dx + to_source[2, 1] * dy + to_source[2, 2] * dz)
             for index in range(samples):
-                distance = along + half * ((index + 0.5) / samples * 2.0 - 1.0)
-                z = sz + distance * gz
-                inverse = 1.0 / z
-                x = (sx + distance * gx) * inverse * source_intrinsics[0] + source_intrinsics[2] - 0.5
-                y = (sy + distance * gy) * inverse * source_intrinsics[1] + source_intrinsics[3] - 0.5
-                value = 0.0
-                if -1.0 <= x < width_of_volume and -1.0 <= y < height_of_volume:
-                    if support[int(math.floor(y)) + 1, int(math.floor(x)) + 1]:
-                        value = _trilinear(volume, x, y, (z - nearest_depth) * bins_a_unit - 0.5)
-                values[index] = value
-                largest = max(largest, value)
-                total += value
+                distance = middle + reach * along_chord[index]
+                z = start_z + distance * slope_z
+                inverse = one / (z if z > _NEAREST_Z else _NEAREST_Z)
+                x = (start_x + distance * slope_x) * inverse * focal_x + middle_x
+                y = (start_y + distance * slope_y) * inverse * focal_y + middle_y
+                z = (z - nearest) * bins_a_unit + np.float32(0.5)
+                x = zero if x < zero else (last_x if x > last_x else x)
+                y = zero if y < zero else (last_y if y > last_y else y)
+                z = zero if z < zero else (last_z if z > last_z else z)
+                x_floor, y_floor, z_floor = np.int32(x), np.int32(y), np.int32(z)
+                places[index] = y_floor * next_row + x_floor * next_column + z_floor
+                shares[0, index] = x - np.float32(x_floor)
+                shares[1, index] = y - np.float32(y_floor)
+                shares[2, index] = z - np.float32(z_floor)
+            for index in range(samples):
+                here = places[index]
+                right = here + next_column
+                below = here + next_row
+                diagonal = below + next_column
+                share_x, share_y, share_z = shares[0, index], shares[1, index], shares[2, index]
+                value_here = flat[here] + (flat[here + 1] - flat[here]) * share_z
+                value_right = flat[right] + (flat[right + 1] - flat[right]) * share_z
+                value_below = flat[below] + (flat[below + 1] - flat[below]) * share_z
+                value_diagonal = flat[diagonal] + (flat[diagonal + 1] - flat[diagonal]) * share_z
+                upper = value_here + (value_right - value_here) * share_x
+                lower = value_below + (value_diagonal - value_below) * share_x
+                values[index] = upper + (lower - upper) * share_y
+            largest = zero
+            total = zero
+            for index in range(samples):
+                largest = max(largest, values[index])
+                total += values[index]
             mask[row, column] = largest
             thickness[row, column] = total * 2.0 * half / samples
             threshold = min(max(largest * 0.5, 1e-3), 0.5)
-            first = samples - 1
-            crossing = float(first)
+            crossing = samples - 1.0
             for index in range(samples):
                 if values[index] >= threshold:
-                    first = index
                     crossing = float(index)
                     if index > 0:
                         before = values[index - 1]

@@ -20,6 +20,7 @@ from renderers.lighting import StudioLight, bake_light
 from renderers.mesh_rendering import RenderableMesh, prepare, render_depth, render_views
 from renderers.packed_models import PackedModel, training_models
 from renderers.replay import Replay
+from renderers.shape_variation import ShapeVariation, varied
 from renderers.training_cameras import carving_cameras, elevation_degrees, source_camera, target_cameras
 
 PHOTO_TEXTURED_PREFIXES = (
@@ -36,6 +37,7 @@ PHOTO_TEXTURED_PREFIXES = (
 """Names of scans and photo-textured models begin with these."""
 
 _RAYS = 1024
+_PALER_SHARE = 0.25
 _KEPT_SOURCES, _KEPT_TARGETS, _KEPT_SOLIDS = 2, 6, 4
 """Views of one rendering. Lighting a mesh takes longer than all of them, so that each draw takes only some."""
 
@@ -51,6 +53,7 @@ class TrainingViewsSettings:
         photo_share: Share of the draws that are photo-textured models.
         shape_share: Share of the draws of solids that come from the split `shape`.
         framing_share: Share of the draws whose object is made smaller and moved a little off the centre.
+        varied_share: Share of the draws whose object gets other proportions (`shape_variation`).
         distinct_draws: Draws that are rendered and kept in memory (0.4 MB each for solids, 1.6 MB for views) to be met
             again, in other colours and mirrored; rendering costs as much as training on what is rendered. None renders
             every draw.
@@ -63,6 +66,7 @@ class TrainingViewsSettings:
     photo_share: float = 0.5
     shape_share: float = 0.35
     framing_share: float = 0.3
+    varied_share: float = 0.7
     distinct_draws: int | None = 3000
     cache_bytes: int = 4_000_000_000
 
@@ -182,7 +186,7 @@ class TrainingViews:
     def _render_views(self, place: int) -> _KeptViews:
         generator = np.random.default_rng((self.seed, 4, place))
         row = self._draw_row(generator)
-        mesh = self._framed(self._prepared(row), generator)
+        mesh = self._framed(self._varied(self._prepared(row), generator), generator)
         resolution = self.settings.resolution_px
         cameras = [source_camera(generator, resolution) for _ in range(_KEPT_SOURCES)]
         cameras += target_cameras(generator, cameras[0], _KEPT_TARGETS, resolution)
@@ -195,7 +199,7 @@ class TrainingViews:
         generator = np.random.default_rng((self.seed, 5, place))
         from_shapes = bool(self._shapes) and generator.random() < self.settings.shape_share
         row = self._shapes[generator.integers(len(self._shapes))] if from_shapes else self._draw_row(generator)
-        mesh = self._framed(self._prepared(row), generator)
+        mesh = self._framed(self._varied(self._prepared(row), generator, with_normals=False), generator)
         resolution = self.settings.resolution_px
         sources = [source_camera(generator, resolution) for _ in range(_KEPT_SOLIDS)]
         views = render_views(mesh, sources, with_normals=False)
@@ -240,6 +244,14 @@ class TrainingViews:
                 _, oldest = self._cache.popitem(last=False)
                 self._cached_bytes -= sum(array.nbytes for array in vars(oldest).values())
         return mesh
+
+    def _varied(
+        self, mesh: RenderableMesh, generator: np.random.Generator, *, with_normals: bool = True
+    ) -> RenderableMesh:
+        """In most draws the object has other proportions than its model."""
+        if generator.random() >= self.settings.varied_share:
+            return mesh
+        return varied(mesh, ShapeVariation.drawn(generator), with_normals=with_normals)
 
     def _framed(self, mesh: RenderableMesh, generator: np.random.Generator) -> RenderableMesh:
         """In some draws the object is smaller and off the centre, as a person's own framing leaves it."""
@@ -294,7 +306,7 @@ def _silhouette_rays(
 
 
 def _recoloured(pictures: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """All bytes [V, 4, H, W] of a draw in 0..1, with one change of colour: channels swapped, gain, contrast."""
+    """All bytes [V, 4, H, W] of a draw in 0..1, with one change of colour: channels, gain, contrast, paleness."""
     result = pictures.astype(np.float32) / 255
     if generator.random() < 0.5:
         result[:, :3] = result[:, generator.permutation(3)]
@@ -302,4 +314,7 @@ def _recoloured(pictures: np.ndarray, generator: np.random.Generator) -> np.ndar
     gamma = generator.uniform(0.85, 1.2)
     if generator.random() < 0.6:
         result[:, :3] = np.clip(result[:, :3] ** gamma * gain, 0, 1)
+    if generator.random() < _PALER_SHARE:
+        grey = result[:, :3].mean(1, keepdims=True)
+        result[:, :3] = grey + generator.uniform(0.1, 1) * (result[:, :3] - grey)
     return result

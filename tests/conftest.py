@@ -99,6 +99,7 @@ SHAPE_CHECKED_MODULES = [
     "renderers.meshes",
     "renderers.normals",
     "renderers.ray_casting",
+    "renderers.shape_variation",
     "renderers.subdivision",
     "renderers.texel_surface",
 ]

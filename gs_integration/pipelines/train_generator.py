@@ -139,7 +139,9 @@ def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
 
 
 def _views(job: TrainingJob, resolution_px: int) -> TrainingViews:
-    settings = TrainingViewsSettings(resolution_px=resolution_px, distinct_draws=job.distinct_draws)
+    settings = TrainingViewsSettings(
+        resolution_px=resolution_px, distinct_draws=job.distinct_draws, varied_share=job.varied_share
+    )
     return TrainingViews(job.data, settings, seed=job.training.seed)
 
 

@@ -29,6 +29,13 @@ class TrainingJob(BaseModel):
         description="draws that are rendered and kept in memory to be met again, in other colours and mirrored (0.4 MB "
         "each for the solid, 1.6 MB for the views); None renders anew each time, which takes as long as the training",
     )
+    varied_share: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="share of the draws whose object is stretched, tapered or bulged: a few thousand models teach more "
+        "shapes so",
+    )
     training: TrainingSettings = TrainingSettings()
 
 
