@@ -1,6 +1,7 @@
-"""The whole job on rendered pictures of well-known models: with alpha, on white, as JPEG on grey; square and not.
+"""The whole job on many pictures: counts those that end with every file written, and compares splats and picture.
 
-Counts the pictures that end with every file written, and how well the splats agree with the picture.
+The pictures are those of a folder, or rendered from well-known models: with alpha, on white, as JPEG on grey; square
+and not.
 """
 
 import json
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.evaluation_models import evaluation_models, render_pictures
 from distill_core.cameras import orbit_camera
+from scripts.picture_jobs import PICTURE_ENDINGS
 
 _PROGRAM = Path(__file__).resolve().parents[1] / "scripts" / "image_to_3dgs.py"
 _FILES = ("input.png", "transforms.json", "splats.ply", "turntable.mp4", "preview.png", "report.json")
@@ -33,6 +35,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: Path = Field(default=Path("../shared/assets/eval"), description="folder of the models, with INDEX.csv")
+    pictures: Path | None = Field(default=None, description="folder of pictures that take the place of rendered ones")
     keep: Path | None = Field(default=None, description="folder in which pictures and results stay; none keeps nothing")
     limit: int | None = Field(default=None, ge=1, description="try only this many models")
 
@@ -45,14 +48,17 @@ def run(settings: Settings) -> dict[str, Any]:
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = settings.keep or Path(temporary)
-        pictures = folder / "pictures"
-        pictures.mkdir(parents=True, exist_ok=True)
-        for name, mesh in evaluation_models(settings.models, settings.limit):
-            for variant in _VARIANTS:
-                _write_picture(mesh, variant, pictures / f"{name}_{variant}")
+        pictures = settings.pictures or folder / "pictures"
+        if settings.pictures is None:
+            pictures.mkdir(parents=True, exist_ok=True)
+            for name, mesh in evaluation_models(settings.models, settings.limit):
+                for variant in _VARIANTS:
+                    _write_picture(mesh, variant, pictures / f"{name}_{variant}")
         command = [sys.executable, str(_PROGRAM), str(pictures), "--output-dir", str(folder / "results")]
-        status = subprocess.run(command).returncode
-        rows = [_outcome(file.stem, folder / "results") for file in sorted(pictures.iterdir())]
+        # What the program says of each picture goes to the terminal; standard output is for the table.
+        status = subprocess.run(command, stdout=sys.stderr).returncode
+        names = sorted(file.stem for file in pictures.iterdir() if file.suffix.lower() in PICTURE_ENDINGS)
+        rows = [_outcome(name, folder / "results") for name in names]
     complete = [row for row in rows if not row["missing"]]
     return {
         "exit_status": status,
@@ -68,13 +74,22 @@ def table(result: dict[str, Any]) -> str:
     Args:
         result: what `run` returned.
     """
-    lines = ["| picture | files | PSNR against the picture (dB) |", "| --- | --- | ---: |"]
-    for row in result["pictures"]:
-        files = f"without {', '.join(row['missing'])}" if row["missing"] else "all"
-        lines.append(f"| {row['picture']} | {files} | {_decibels(row['source_psnr'])} |")
-    total = f"{result['complete']} of {len(result['pictures'])}"
-    lines.append(f"| **median** | **{total} complete** | **{_decibels(result['median_source_psnr'])}** |")
+    rows, variants = result["pictures"], tuple(_VARIANTS)
+    if all(row["picture"].endswith(variants) for row in rows):
+        lines = [f"| PSNR against the picture (dB) | {' | '.join(variants)} |", "| --- |" + " ---: |" * len(variants)]
+        by_name = {row["picture"]: row for row in rows}
+        for model in dict.fromkeys(row["picture"].rpartition("_")[0] for row in rows):
+            lines.append(f"| {model} | {' | '.join(_cell(by_name[f'{model}_{variant}']) for variant in variants)} |")
+    else:
+        lines = ["| picture | PSNR against it (dB) |", "| --- | ---: |"]
+        lines += [f"| {row['picture']} | {_cell(row)} |" for row in rows]
+    median = result["median_source_psnr"]
+    lines.append(f"\nAll files written: {result['complete']} of {len(rows)}; median {_decibels(median)} dB.")
     return "\n".join(lines)
+
+
+def _cell(row: dict[str, Any]) -> str:
+    return f"without {', '.join(row['missing'])}" if row["missing"] else _decibels(row["source_psnr"])
 
 
 def _decibels(value: float | None) -> str:

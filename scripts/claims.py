@@ -77,8 +77,17 @@ CLAIMS = (
     Claim(
         "pictures",
         "The whole job on pictures of every kind",
-        ("scripts/image_to_3dgs.py", "{assets}/pictures", "--output-dir", "{out}"),
-        "report.json",
+        (
+            "scripts/benchmark.py",
+            "whole_job",
+            "--output",
+            "{out}/figures.json",
+            "--pictures",
+            "{assets}/pictures",
+            "--keep",
+            "{out}",
+        ),
+        "figures.json",
     ),
     _benchmark(
         "texture_round_trip",
