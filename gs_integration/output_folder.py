@@ -1,17 +1,29 @@
 """A folder of results that is there whole or not at all.
 
 Results are written into a temporary folder beside the one that was asked for, which is renamed into place when it is
-complete. An earlier result in that place is replaced; anything else in it is left alone and refused.
+complete. An earlier result in that place is replaced; anything else in it is left alone and refused. What a killed
+program left of its temporary folder is removed by the next one that writes to the same place.
 """
 
+import glob
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from distill_core.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks; there leftovers stay until somebody removes them
+    fcntl = None
+
+_SUFFIX = ".partial"
+_YOUNGEST_LEFTOVER_SECONDS = 5.0
+"""A folder that another program has just made may not be locked yet."""
 
 
 def check_replaceable(folder: Path, replaceable: Collection[str]) -> None:
@@ -50,17 +62,50 @@ def complete_folder(folder: Path, replaceable: Collection[str]) -> Iterator[Path
     """
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(folder)
     temporary = _temporary_sibling(folder)
     try:
-        yield temporary
-        check_replaceable(folder, replaceable)
-        _swap(temporary, folder)
+        with _locked(temporary):
+            yield temporary
+            check_replaceable(folder, replaceable)
+            _swap(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary folders of programs that were killed: those that no living program holds a lock on.
+
+    A program that was killed in the middle of a swap has left the earlier result in one, which goes back first.
+    """
+    for leftover in folder.parent.glob(f".{glob.escape(folder.name)}.*{_SUFFIX}"):
+        with suppress(OSError), _locked(leftover) as is_ours:
+            if is_ours and time.time() - leftover.stat().st_mtime > _YOUNGEST_LEFTOVER_SECONDS:
+                if (leftover / folder.name).is_dir() and not folder.exists():
+                    (leftover / folder.name).rename(folder)
+                shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder, which ends with the process at the latest; yields whether it was free."""
+    if fcntl is None:
+        yield False
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # held by another program, or a file system without locks
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
 def _temporary_sibling(folder: Path) -> Path:
-    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.absolute().parent))
+    made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=_SUFFIX, dir=folder.absolute().parent))
     # mkdtemp closes the folder to everybody else; results are as open as the user's other files.
     mask = os.umask(0)
     os.umask(mask)

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -5,6 +8,7 @@ import pytest
 from distill_core.errors import UserError
 from gs_integration.output_folder import check_replaceable, complete_folder
 
+_REPOSITORY = Path(__file__).resolve().parents[2]
 RESULTS = frozenset({"a.txt", "views"})
 
 
@@ -71,3 +75,45 @@ def test_others_may_read_a_result_as_they_may_read_other_files(tmp_path: Path):
     with complete_folder(tmp_path / "out", RESULTS):
         pass
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+_KILLED_WRITER = """
+import sys
+from pathlib import Path
+from gs_integration.output_folder import complete_folder
+with complete_folder(Path(sys.argv[1]), {"a.txt"}) as temporary:
+    (temporary / "a.txt").write_text("half")
+    print(temporary, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders")
+def test_what_a_killed_program_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path):
+    command = [sys.executable, "-c", _KILLED_WRITER, str(tmp_path / "out")]
+    writer = subprocess.Popen(command, cwd=_REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with writer:
+        assert writer.stdout is not None
+        leftover = Path(writer.stdout.readline().strip())
+        os.utime(leftover, (0, 0))
+        with complete_folder(tmp_path / "out", RESULTS) as temporary:
+            (temporary / "a.txt").write_text("second")
+        assert entries(tmp_path) == [leftover.name, "out"]
+        writer.kill()
+    os.utime(leftover, (0, 0))
+    with complete_folder(tmp_path / "out", RESULTS) as temporary:
+        (temporary / "a.txt").write_text("third")
+    assert entries(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a.txt").read_text() == "third"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks on folders")
+def test_a_result_whose_replacement_was_killed_half_way_comes_back(tmp_path: Path):
+    earlier = tmp_path / ".out.abc.partial" / "out"
+    earlier.mkdir(parents=True)
+    (earlier / "a.txt").write_text("earlier")
+    os.utime(earlier.parent, (0, 0))
+    with pytest.raises(KeyboardInterrupt), complete_folder(tmp_path / "out", RESULTS):
+        raise KeyboardInterrupt
+    assert entries(tmp_path) == ["out"]
+    assert (tmp_path / "out" / "a.txt").read_text() == "earlier"
