@@ -95,7 +95,7 @@ class ViewBatches:
         solid_network: SolidNetwork,
         *,
         seed: int,
-        perturbed_share: float = 0.15,
+        perturbed_share: float = 0.3,
         surface_share: float = 0.08,
     ) -> None:
         self._source = source
