@@ -118,7 +118,7 @@ def _zstd_parts(library: Any, content: bytes, what: str) -> Any:
 
 def _zstd() -> Any:
     try:
-        from compression import zstd  # pyright: ignore[reportMissingImports] - in Python since 3.14
+        from compression import zstd  # pyright: ignore[reportAttributeAccessIssue] - in Python since 3.14
 
         return zstd
     except ImportError:

@@ -100,7 +100,7 @@ class GltfFile:
             raise FormatError(
                 f"Damaged glTF: {owner} reaches beyond its buffer: {count} rows of {stride} bytes, {len(buffer)} there."
             )
-        values = np.ndarray((count, width), dtype, buffer, view_offset + offset, (stride, dtype.itemsize))
+        values = np.ndarray((int(str(count)), width), dtype, buffer, view_offset + offset, (stride, dtype.itemsize))
         if dtype.kind != "f" and accessor.get("normalized"):
             values = np.maximum(values / float(np.iinfo(dtype).max), -1.0)
         return values[:, 0] if kind == "SCALAR" else values

@@ -171,4 +171,4 @@ def decode_harmonics(content: Bytes) -> FloatArray:
     Args:
         content: the field, [N, 3 (K - 1)].
     """
-    return ((content.astype(np.float32) - 128) / 128).reshape(len(content), -1, 3)
+    return ((content - 128.0) / 128).astype(np.float32).reshape(len(content), -1, 3)

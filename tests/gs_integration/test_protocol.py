@@ -78,8 +78,10 @@ def test_arrays_keep_type_and_shape(dtype) -> None:
     stream.seek(0)
     found = read_message(stream)
     assert found is not None
-    np.testing.assert_array_equal(found.attachments["preview"], values.transpose(1, 0, 2))
-    assert found.attachments["preview"].dtype == dtype
+    preview = found.attachments["preview"]
+    assert isinstance(preview, np.ndarray)
+    np.testing.assert_array_equal(preview, values.transpose(1, 0, 2))
+    assert preview.dtype == dtype
     assert np.shape(found.attachments["empty"]) == (0, 3, 4)
 
 

@@ -16,7 +16,7 @@ from gs_integration import worker, worker_jobs
 from gs_integration.formats.ply import encode_ply
 from gs_integration.formats.spz import decode_spz
 from gs_integration.worker import TASK_NAMES
-from gs_integration.worker_jobs import TASKS, Job
+from gs_integration.worker_jobs import TASKS, Job, LoadedGenerators
 from tests.gs_integration.formats.clouds import asymmetric_cloud
 from tests.gs_integration.worker_threads import Asker, worker_thread
 
@@ -215,3 +215,21 @@ def test_free_answers_in_its_turn(asker: Asker) -> None:
     asker.say("run", {"splats.ply": encode_ply(CLOUD)}, job="1", task="convert_splats", settings={})
     asker.say("free", job="2")
     assert [asker.hear("result").fields["job"] for _ in range(2)] == ["1", "2"]
+
+
+def test_models_leave_the_memory_when_no_job_comes(folders: Path, task) -> None:
+    kept: list[LoadedGenerators] = []
+
+    def load(job: Job) -> dict[str, object]:
+        job.generators._generator = object()  # type: ignore[assignment] - as large as any for this purpose
+        kept.append(job.generators)
+        return {}
+
+    task(load)
+    with worker_thread(idle_seconds=0.05) as asker:
+        assert asker.run("1", "status").kind == "result"
+        waited_since = time.monotonic()
+        while kept[0] and time.monotonic() - waited_since < 60:
+            time.sleep(0.02)
+        assert not kept[0]
+        convert(asker, "2")

@@ -32,11 +32,11 @@ class Asker:
 
 
 @contextmanager
-def worker_thread() -> Iterator[Asker]:
+def worker_thread(idle_seconds: float = 600.0) -> Iterator[Asker]:
     """Start a worker; when the block ends its input closes, and it must end."""
     (worker_reads, we_write), (we_read, worker_writes) = os.pipe(), os.pipe()
     ends = os.fdopen(worker_reads, "rb"), os.fdopen(worker_writes, "wb")
-    serving = Worker(*ends, idle_seconds=600)
+    serving = Worker(*ends, idle_seconds)
     thread = threading.Thread(target=serving.serve)
     thread.start()
     asker = Asker(os.fdopen(we_write, "wb"), os.fdopen(we_read, "rb"), thread)

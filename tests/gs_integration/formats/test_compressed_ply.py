@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from gs_integration.formats.errors import FormatError
 from gs_integration.formats.ply import decode_ply, read_ply
@@ -24,7 +24,7 @@ def test_a_file_shows_the_splats_that_it_was_made_of(shared_assets: Path) -> Non
     found = read_ply(shared_assets / "splats" / "playbot.compressed.ply").splats
     original = read_ply(shared_assets / "splats" / "playbot_inria.ply").splats
     assert (len(found), found.sh_degree, found.axes) == (8406, 2, "y-down")
-    distance, nearest = cKDTree(original.means).query(found.means)
+    distance, nearest = KDTree(original.means).query(found.means)
     assert distance.max() < 6.2e-4  # as the assets' README measured
     assert len(set(nearest)) > 0.99 * len(original)  # splats that nearly coincide may be confused
     assert np.median(np.abs(opacities(found) - opacities(original)[nearest])) <= 1 / 255

@@ -48,7 +48,7 @@ def test_everything_is_kept(degree: int) -> None:
 
 def test_another_library_sees_coloured_points() -> None:
     splats = asymmetric_cloud(30, axes="y-up")
-    scene = trimesh.load(io.BytesIO(encode_gltf(splats)), file_type="glb")
+    scene = trimesh.load_scene(io.BytesIO(encode_gltf(splats)), file_type="glb")
     (cloud,) = scene.geometry.values()
     np.testing.assert_allclose(cloud.vertices, splats.means, atol=1e-6)
     display = np.clip(0.5 + 0.28209479 * splats.harmonics[:, 0], 0, 1)
