@@ -102,6 +102,27 @@ def test_rendered_splats_are_the_rasterizers(views: Path, asker: Asker, tmp_path
         assert float(psnr(found, expected.numpy())) > 45
 
 
+def test_a_mesh_is_textured_from_cameras_that_came_with_it(views: Path, asker: Asker, shared_assets: Path) -> None:
+    files = {
+        "picture.png": (shared_assets / "pictures" / "backpack.png").read_bytes(),
+        "mesh.obj": (shared_assets / "texturing" / "suzanne_quads.obj").read_bytes(),
+        "cameras.json": json.dumps(square_cameras(views)).encode(),
+    }
+    settings = {"texture_size": 64, "turntable_frames": 2, "generator": {"device": "cpu"}}
+    stages, result = stages_of(asker, "texture", "texture_mesh", files, **settings)
+    assert {"views", "texture", "turntable"} <= set(stages)
+    assert {"textured.glb", "texture.png", "views/000.png", "views/001.png", "report.json"} <= set(result)
+    assert "views/002.png" not in result
+    elsewhere = asker.run("elsewhere", "texture_mesh", files | {"cameras.json": b"{}"}, cameras="/etc/passwd")
+    assert elsewhere.fields["cause"] == "person"
+
+
+def square_cameras(views: Path) -> dict[str, object]:
+    """The cameras of the generated views, without that of the picture."""
+    stated = json.loads((views / "transforms.json").read_text())
+    return {**stated, "frames": stated["frames"][1:]}
+
+
 def test_a_fit_is_cancelled_in_its_stage_and_the_next_job_works(asker: Asker, shared_assets: Path) -> None:
     picture = {"picture.png": (shared_assets / "pictures" / "backpack.png").read_bytes()}
     views = {"num_views": 4, "generator": {"device": "cpu"}}
