@@ -1,26 +1,22 @@
 """Splats to and from files: the world inside is z up, a file may have other axes."""
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from distill_core.errors import UserError
 from gs_integration.formats.arrays import Axes, SplatArrays
-from gs_integration.formats.errors import FormatError
-from gs_integration.formats.ply import read_ply, write_ply
+from gs_integration.formats.by_ending import Writing
+from gs_integration.splat_array_files import read_splat_arrays, write_splat_arrays
 from gs_integration.splats import Splats
 
-_LOG = logging.getLogger(__name__)
 
-
-def read_splats(path: Path, *, axes_if_unsaid: Axes = "y-down") -> tuple[Splats, bool]:
+def read_splats(path: Path, *, axes_if_unsaid: Axes | None = None) -> tuple[Splats, bool]:
     """Read a file of splats into the z-up world; what had to be dropped is logged as a warning.
 
     Args:
-        path: a .ply file.
-        axes_if_unsaid: where up is, unless the file says so.
+        path: a .ply, .spz, .splat, .glb or .gltf file.
+        axes_if_unsaid: where up is, unless the file says so; None takes what is usual for the format.
 
     Returns:
         The splats, float32 on the CPU, and whether they were made for antialiased rendering.
@@ -28,35 +24,23 @@ def read_splats(path: Path, *, axes_if_unsaid: Axes = "y-down") -> tuple[Splats,
     Raises:
         UserError: the file is missing, of another kind, damaged, or without splats.
     """
-    _check_suffix(path)
-    try:
-        reading = read_ply(path, axes_if_unsaid=axes_if_unsaid)
-    except FormatError as error:
-        raise UserError(f"{path}: {error}") from None
-    except OSError as error:
-        raise UserError(f"Cannot read the splats {path}: {error.strerror or error}.") from None
-    if reading.notes:
-        _LOG.warning("%s: %s", path, " ".join(reading.notes))
-    return splats_from_arrays(reading.splats), reading.splats.antialiased
+    arrays = read_splat_arrays(path, axes_if_unsaid=axes_if_unsaid)
+    return splats_from_arrays(arrays), arrays.antialiased
 
 
 def write_splats(path: Path, splats: Splats, *, axes: Axes = "y-down", antialiased: bool = False) -> None:
-    """Write splats of the z-up world to a file in other axes, whole or not at all.
+    """Write splats of the z-up world to a file in its axes, whole or not at all.
 
     Args:
-        path: a .ply file; what was there is replaced.
+        path: a .ply, .spz, .splat or .glb file; what was there is replaced.
         splats: in the z-up world.
-        axes: where up is in the file; the header says so.
-        antialiased: the splats were made for antialiased rendering; the header says so.
+        axes: where up is in a .ply, whose header says so; the other formats have axes of their own.
+        antialiased: the splats were made for antialiased rendering; the header says so, where the format can.
 
     Raises:
-        UserError: an unknown ending, or the file cannot be written.
+        UserError: an unknown ending, values that the format cannot hold, or the file cannot be written.
     """
-    _check_suffix(path)
-    try:
-        write_ply(path, arrays_from_splats(splats, antialiased=antialiased).in_axes(axes))
-    except OSError as error:
-        raise UserError(f"Cannot write the splats {path}: {error.strerror or error}.") from None
+    write_splat_arrays(path, arrays_from_splats(splats, antialiased=antialiased), Writing(axes))
 
 
 def splats_from_arrays(arrays: SplatArrays) -> Splats:
@@ -81,8 +65,3 @@ def arrays_from_splats(splats: Splats, *, antialiased: bool = False) -> SplatArr
     splats = replace(splats, quaternions_wxyz=torch.nn.functional.normalize(splats.quaternions_wxyz.detach(), dim=-1))
     values = {name: tensor.detach().float().cpu().numpy() for name, tensor in splats.tensors().items()}
     return SplatArrays(**values, axes="z-up", antialiased=antialiased)
-
-
-def _check_suffix(path: Path) -> None:
-    if path.suffix.lower() != ".ply":
-        raise UserError(f"Splats are read and written as .ply files, got {path.name}: choose a name that ends in .ply.")

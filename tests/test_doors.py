@@ -14,6 +14,7 @@ NUMPY_ALONE = [
     "distill_core.camera_conventions",
     "distill_core.camera_rigs",
     "gs_integration.formats",
+    "gs_integration.protocol",
 ]
 SLOW = ["torch", "open3d", "trimesh", "scipy", "numba", "cv2", "skimage", "PIL", "imageio", "safetensors"]
 NUMPY_BESIDES = [*SLOW, "pydantic", "tyro", "rich", "jaxtyping"]

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from .arrays import AXES, Axes, SplatArrays
+from .compressed_ply import compressed_splats, is_compressed
 from .errors import FormatError
 from .files import write_whole
 from .harmonics import COEFFICIENTS_BY_DEGREE
 from .ply_header import LONGEST_HEADER_BYTES, PlyElement, PlyHeader, parse_header
+from .ply_rows import element_columns
 from .screening import SplatReading, screened
 
 _REQUIRED = ("x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", *(f"scale_{i}" for i in range(3)))
@@ -26,7 +28,7 @@ def read_ply(path: Path, *, axes_if_unsaid: Axes = "y-down") -> SplatReading:
     """Read a file of splats.
 
     Args:
-        path: a .ply file in INRIA's layout; text, little- or big-endian.
+        path: a .ply file in INRIA's layout (text, little- or big-endian) or in PlayCanvas's compressed one.
         axes_if_unsaid: where up is, unless the file's header says so.
 
     Returns:
@@ -63,18 +65,10 @@ def decode_ply(content: bytes, *, axes_if_unsaid: Axes = "y-down") -> SplatReadi
         FormatError: not such a file, damaged, or without splats.
     """
     header = parse_header(content[:LONGEST_HEADER_BYTES])
-    vertex = _vertex_of_splats(header)
-    degree = _sh_degree(vertex)
-    columns = _columns(content, header, vertex)
-    splats = SplatArrays(
-        means=_stacked(columns, ["x", "y", "z"]),
-        quaternions_wxyz=_stacked(columns, [f"rot_{i}" for i in range(4)]),
-        log_scales=_stacked(columns, [f"scale_{i}" for i in range(3)]),
-        opacity_logits=_stacked(columns, ["opacity"])[:, 0],
-        harmonics=_harmonics(columns, degree),
-        axes=_said_axes(header.comments) or axes_if_unsaid,
-        antialiased=_said_antialiased(header.comments),
-    )
+    if is_compressed(header):
+        splats = compressed_splats(content, header, axes=_said_axes(header.comments) or axes_if_unsaid)
+    else:
+        splats = _plain_splats(content, header, axes_if_unsaid)
     reading = screened(splats)
     if not len(reading.splats):
         raise FormatError(f"The file holds no splats that can be drawn. {' '.join(reading.notes)}")
@@ -112,14 +106,24 @@ def encode_ply(splats: SplatArrays) -> bytes:
     return "\n".join([*header, ""]).encode("ascii") + rows.tobytes()
 
 
+def _plain_splats(content: bytes, header: PlyHeader, axes_if_unsaid: Axes) -> SplatArrays:
+    vertex = _vertex_of_splats(header)
+    degree = _sh_degree(vertex)
+    columns = element_columns(content, header, vertex, "splats")
+    return SplatArrays(
+        means=_stacked(columns, ["x", "y", "z"]),
+        quaternions_wxyz=_stacked(columns, [f"rot_{i}" for i in range(4)]),
+        log_scales=_stacked(columns, [f"scale_{i}" for i in range(3)]),
+        opacity_logits=_stacked(columns, ["opacity"])[:, 0],
+        harmonics=_harmonics(columns, degree),
+        axes=_said_axes(header.comments) or axes_if_unsaid,
+        antialiased=_said_antialiased(header.comments),
+    )
+
+
 def _vertex_of_splats(header: PlyHeader) -> PlyElement:
     """The element that holds splats; says what the file is instead, if it holds none."""
     vertex = header.element("vertex")
-    if header.element("chunk") is not None or (vertex and "packed_position" in vertex.properties):
-        raise FormatError(
-            "This is a compressed splat file (PlayCanvas), expected the uncompressed layout: "
-            "convert it, for example with SplatTransform."
-        )
     if vertex is None:
         raise FormatError("Not a file of splats: the header has no element 'vertex'.")
     missing = [name for name in _REQUIRED if name not in vertex.properties]
@@ -146,42 +150,6 @@ def _sh_degree(vertex: PlyElement) -> int:
             "(expected f_rest_0 onwards, 0, 9, 24 or 45 of them)."
         )
     return expected.index(len(names))
-
-
-def _columns(content: bytes, header: PlyHeader, vertex: PlyElement) -> dict[str, np.ndarray]:
-    """The vertex rows by property; nothing is allocated that the file's size does not cover."""
-    if any(code is None for code in vertex.properties.values()):
-        raise FormatError("Not a file of splats: the element 'vertex' has a property that is a list.")
-    before = header.elements[: header.elements.index(vertex)]
-    if not header.byte_order:
-        return _text_columns(content[header.size_bytes :], before, vertex)
-    start = header.size_bytes
-    for element in before:
-        if element.row_bytes is None:
-            raise FormatError(f"Cannot find the splats: the element '{element.name}' before them holds lists.")
-        start += element.count * element.row_bytes
-    row_bytes = vertex.row_bytes or 0
-    there = max(0, len(content) - start) // row_bytes
-    if there < vertex.count:
-        raise FormatError(f"The file is incomplete: {vertex.count} splats announced, {there} there.")
-    layout = np.dtype([(name, header.byte_order + str(code)) for name, code in vertex.properties.items()])
-    rows = np.frombuffer(content, layout, vertex.count, start)
-    return {name: rows[name] for name in vertex.properties}
-
-
-def _text_columns(body: bytes, before: tuple[PlyElement, ...], vertex: PlyElement) -> dict[str, np.ndarray]:
-    lines = body.splitlines()
-    lines = lines[sum(element.count for element in before) :][: vertex.count]
-    if len(lines) < vertex.count:
-        raise FormatError(f"The file is incomplete: {vertex.count} splats announced, {len(lines)} there.")
-    rows = [line.split() for line in lines]
-    if any(len(row) != len(vertex.properties) for row in rows):
-        raise FormatError(f"Damaged rows: expected {len(vertex.properties)} numbers in every line.")
-    try:
-        values = np.array(rows, dtype=np.float64)
-    except ValueError:
-        raise FormatError("Damaged rows: expected numbers alone.") from None
-    return dict(zip(vertex.properties, values.T, strict=True))
 
 
 def _stacked(columns: dict[str, np.ndarray], names: list[str]) -> np.ndarray:

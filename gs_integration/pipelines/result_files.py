@@ -12,8 +12,8 @@ from distill_core.cameras import Camera
 from distill_core.contact_sheet import contact_sheet
 from distill_core.images import composite, resize_premultiplied, write_png
 from distill_core.transforms_files import transforms_text
-from gs_integration.formats.arrays import SplatArrays, axes_rotation
-from gs_integration.formats.ply import write_ply
+from gs_integration import splat_files
+from gs_integration.formats.arrays import axes_rotation
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.splats import Splats
 
@@ -52,18 +52,9 @@ def write_splats(file: Path, splats: Splats, axes: Literal["y-down", "z-up"]) ->
     """Write splats that are given in the world's axes (z up), in the axes asked for.
 
     Returns:
-        The 4x4 matrix that takes the file's coordinates to the world.
+        The 4x4 matrix that takes the coordinates of a .ply to the world.
     """
-    splats = splats.to("cpu")
-    in_world = SplatArrays(
-        means=splats.means.numpy(),
-        quaternions_wxyz=splats.quaternions_wxyz.numpy(),
-        log_scales=splats.log_scales.numpy(),
-        opacity_logits=splats.opacity_logits.numpy(),
-        harmonics=splats.harmonics.numpy(),
-        axes="z-up",
-    )
-    write_ply(file, in_world.in_axes(axes))
+    splat_files.write_splats(file, splats, axes=axes)
     splats_to_world = np.eye(4)
     splats_to_world[:3, :3] = axes_rotation(axes, "z-up")
     return splats_to_world

@@ -128,7 +128,7 @@ class SplatsFromPicture:
     source_psnr_inside: float
 
     def save(self, folder: Path, run: RunRecord | None = None) -> None:
-        """Write what `GeneratedViews.save` writes, and `splats.ply` and `turntable.mp4`.
+        """Write what `GeneratedViews.save` writes, the splats in every format that was asked for, and `turntable.mp4`.
 
         Args:
             folder: new, empty, or holding an earlier result, which is replaced.
@@ -148,6 +148,8 @@ class SplatsFromPicture:
             run.progress.stage("files", None)
             axes = self.settings.axes
             splats_to_world = result_files.write_splats(temporary / "splats.ply", self.splats, axes)
+            for ending in self.settings.also_formats:
+                result_files.write_splats(temporary / f"splats.{ending}", self.splats, "y-down")
             self.views.write_pictures(
                 temporary, {"splats_to_world": splats_to_world.tolist(), "splats_file_path": "splats.ply"}
             )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gs_integration.formats.arrays import Axes
 from gs_integration.settings import FitSettings
 
 GENERATED_VIEW_PX = 128
@@ -101,7 +102,42 @@ class ImageToSplatsSettings(BaseModel):
     axes: Literal["y-down", "z-up"] = Field(
         default="y-down", description="axes of splats.ply; most viewers expect y down"
     )
+    also_formats: tuple[Literal["spz", "splat", "glb"], ...] = Field(
+        default=(), description="formats besides .ply that the splats are written in, as splats.spz and so on"
+    )
     turntable_frames: int = Field(default=72, ge=2, le=720, description="frames of the turntable film, 24 a second")
+
+
+class ConvertSettings(BaseModel):
+    """A file of splats to another format."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    axes: Axes | Literal["auto"] = Field(
+        default="auto",
+        description="where up is in a file that does not say so: auto takes y down for .ply and .splat, y up for .spz",
+    )
+    output_axes: Axes = Field(
+        default="y-down",
+        description="where up shall be in a .ply, whose header says so; .spz and .glb are y up, .splat is y down",
+    )
+    spz_version: Literal[3, 4] = Field(
+        default=3, description="version of an .spz that is written; 4 is smaller and younger, and needs zstd"
+    )
+
+
+class RenderSplatsSettings(BaseModel):
+    """Splats to pictures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    axes: Axes | Literal["auto"] = Field(
+        default="auto",
+        description="where up is in a file that does not say so: auto takes y down for .ply and .splat, y up for .spz",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="where to compute; auto takes CUDA if present"
+    )
 
 
 class EvaluationSettings(BaseModel):

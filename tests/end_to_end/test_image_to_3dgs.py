@@ -9,6 +9,7 @@ from distill_core.errors import UserError
 from distill_core.images import composite, read_picture
 from distill_core.metrics import psnr
 from distill_core.records import read_record
+from gs_integration.formats.by_ending import read_splat_file
 from gs_integration.formats.ply import read_ply
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.splats import Splats
@@ -69,14 +70,20 @@ def test_the_file_of_splats_shows_the_picture_from_the_camera_in_transforms_json
 
 
 def test_y_points_down_in_the_file_unless_asked_otherwise(backpack: Path, shared_assets: Path, tmp_path: Path):
-    make_splats(
-        shared_assets / "pictures" / "backpack.png", tmp_path / "z", "--elevation-degrees", "20", "--axes", "z-up"
-    )
+    picture = shared_assets / "pictures" / "backpack.png"
+    also = ["--also-formats", "spz", "splat", "glb"]
+    make_splats(picture, tmp_path / "z", "--elevation-degrees", "20", "--axes", "z-up", *also)
+    assert entries(tmp_path / "z") == SPLAT_FILES | {"splats.spz", "splats.splat", "splats.glb"}
     down, up = (read_ply(folder / "splats.ply").splats for folder in (backpack, tmp_path / "z"))
     np.testing.assert_allclose(down.means[:, [0, 2]], up.means[:, [0, 1]], atol=1e-6)
     np.testing.assert_allclose(down.means[:, 1], -up.means[:, 2], atol=1e-6)
     matrix = json.loads((tmp_path / "z" / "transforms.json").read_text())["onestep3d"]["splats_to_world"]
     np.testing.assert_array_equal(matrix, np.eye(4))
+    for name in ("splats.spz", "splats.glb"):
+        means = read_splat_file(tmp_path / "z" / name).splats.in_axes("z-up").means
+        np.testing.assert_allclose(means, up.means, atol=2e-6)
+    means = read_splat_file(tmp_path / "z" / "splats.splat").splats.in_axes("z-up").means  # sorted by size
+    np.testing.assert_allclose(np.sort(means, axis=0), np.sort(up.means, axis=0), atol=2e-6)
 
 
 def test_one_seed_gives_the_same_bytes_whatever_the_threads(backpack: Path, shared_assets: Path, tmp_path: Path):

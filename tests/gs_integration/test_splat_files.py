@@ -52,7 +52,7 @@ def test_errors_name_the_file(shared_assets: Path, tmp_path: Path, splats: Splat
         read_splats(tmp_path / "missing.ply")
     with pytest.raises(UserError, match=r"splats\.ply: No such file"):
         write_splats(tmp_path / "no_folder" / "splats.ply", splats)
-    with pytest.raises(UserError, match=r"got splats\.xyz"):
+    with pytest.raises(UserError, match=r"expected \.ply, .* got splats\.xyz"):
         write_splats(tmp_path / "splats.xyz", splats)
 
 

@@ -14,6 +14,7 @@ LONG_JOBS = {
         *["--only", "fitting", "--assets", "{assets}", "--measurements", "{out}/records"],
         *["--results", "{out}/results", "--readme", "{out}/README.md"],
     ],
+    "scripts/convert_splats.py": ["{assets}/splats/biker.spz", "{out}/biker.spz"],
     "scripts/doctor.py": [],
     "scripts/evaluate.py": [
         "--data",

@@ -166,11 +166,6 @@ def test_dropped_rows_are_counted_by_reason(shared_assets: Path) -> None:
     assert "Dropped 1 of 20 splats whose values have no rotation." in notes
 
 
-def test_compressed_files_are_named(shared_assets: Path) -> None:
-    with pytest.raises(FormatError, match="PlayCanvas"):
-        read_ply(shared_assets / "splats" / "playbot.compressed.ply")
-
-
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [

@@ -1,0 +1,29 @@
+import importlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def addon_folder(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The modules of the add-on that need no Blender, beside what the build copies to them."""
+    folder = tmp_path_factory.mktemp("addon") / "onestep3d_addon"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    shutil.copyfile(repository / "blender_addon" / "client.py", folder / "client.py")
+    shutil.copyfile(repository / "gs_integration" / "protocol.py", folder / "protocol.py")
+    shutil.copytree(repository / "gs_integration" / "formats", folder / "formats")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def client_module(addon_folder: Path) -> Iterator[ModuleType]:
+    sys.path.insert(0, str(addon_folder.parent))
+    try:
+        yield importlib.import_module("onestep3d_addon.client")
+    finally:
+        sys.path.remove(str(addon_folder.parent))

@@ -1,0 +1,290 @@
+"""The add-on's client against real processes: the worker itself, and programs that do what a worker must not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gs_integration.formats.ply import encode_ply
+from gs_integration.formats.spz import decode_spz
+from tests.gs_integration.formats.clouds import asymmetric_cloud
+from tests.scripts.processes import environment
+
+# What a worker says first, and a loop that reads a line at a time; attachments do not come to these workers.
+HELLO = """import json, os, signal, sys, time
+def say(**fields):
+    os.write(1, json.dumps(fields).encode() + b"\\n")
+say(kind="hello", protocol=1, tasks=[])
+"""
+DEAF = HELLO.replace("say(kind", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nsay(kind")
+
+MakeClient = Callable[..., Any]
+
+
+@pytest.fixture
+def make_client(client_module: Any) -> Iterator[MakeClient]:
+    made = []
+
+    def make(command: Sequence[str], **patience: float) -> Any:
+        # A busy machine takes its time; only what a test measures is short.
+        waits = {"hello": 120.0, "silence": 120.0, "cancel": 120.0, "terminate": 1.0, **patience}
+        client = client_module.WorkerClient(command, client_module.Patience(**waits), environment())
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.kill()
+
+
+@pytest.fixture
+def fake(make_client: MakeClient) -> MakeClient:
+    """A client of a worker that is this text of a program."""
+
+    def make(program: str, **patience: float) -> Any:
+        client = make_client([sys.executable, "-S", "-E", "-c", program], **patience)
+        assert client.start() is None
+        return client
+
+    return make
+
+
+def until(client: Any, kind: str, seconds: float = 150.0) -> tuple[Any, list[Any]]:
+    """Poll as Blender's timer does, until an event of a kind comes; returns it and all that came with and before it."""
+    seen: list[Any] = []
+    waited_since = time.monotonic()
+    while time.monotonic() - waited_since < seconds:
+        seen += client.poll()
+        for event in seen:
+            if event.kind == kind:
+                return event, seen
+        time.sleep(0.02)
+    raise AssertionError(f"no '{kind}' within {seconds} s, but {seen}; log: {list(client.log)}")
+
+
+def is_one_line(sentence: str) -> bool:
+    return 20 < len(sentence) < 500 and "\n" not in sentence and "Traceback" not in sentence
+
+
+def test_the_worker_converts_splats_and_ends_with_its_input(make_client: MakeClient) -> None:
+    """What libraries print goes to the log, from Python and past Python."""
+    program = (
+        "import os, sys\n"
+        "from gs_integration import worker, worker_jobs\n"
+        "task = worker_jobs.TASKS['convert_splats']\n"
+        "def noisy(job):\n"
+        "    print('from Python'); os.write(1, b'past Python\\n'); sys.stdout.flush()\n"
+        "    return task(job)\n"
+        "worker_jobs.TASKS['convert_splats'] = noisy\n"
+        "sys.exit(worker.main([]))\n"
+    )
+    client = make_client([sys.executable, "-c", program])
+    assert client.start() is None
+    cloud = asymmetric_cloud(20, 1)
+    job = client.run("convert_splats", {"format": "spz"}, {"splats.ply": encode_ply(cloud)})
+    ready, _ = until(client, "ready")
+    assert "convert_splats" in ready.fields["tasks"]
+    result, seen = until(client, "result")
+    assert result.job == job
+    assert [event.kind for event in seen[:-1]] == ["progress"] * (len(seen) - 1)
+    found = decode_spz(result.attachments["splats.spz"]).splats.in_axes("z-up")
+    np.testing.assert_allclose(found.means, cloud.means, atol=2e-6)
+    assert client.jobs == ()
+    assert client.ready
+    # The worker is not asked to end: its input closes.
+    client._outbox.put(None)
+    ended, _ = until(client, "ended")
+    assert ended.fields["status"] == 0
+    assert {"from Python", "past Python"} <= set(client.log)
+    assert not client.alive
+
+
+def test_a_job_that_fills_the_memory_ends_alone(make_client: MakeClient) -> None:
+    program = (
+        "import resource, sys\n"
+        "from gs_integration import worker, worker_jobs\n"
+        "def greedy(job):\n"
+        "    kept = []\n"
+        "    while True: kept.append(bytearray(256 << 20))\n"
+        "worker_jobs.TASKS['status'] = greedy\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "sys.exit(worker.main([]))\n"
+    )
+    client = make_client([sys.executable, "-c", program])
+    client.start()
+    client.run("status")
+    error, _ = until(client, "error")
+    assert error.fields["cause"] == "memory"
+    assert "The memory is full. Choose fewer views" in error.sentence
+    assert is_one_line(error.sentence)
+    client.run("convert_splats", {"format": "splat"}, {"splats.ply": encode_ply(asymmetric_cloud(5, 0))})
+    result, _ = until(client, "result")
+    assert len(result.attachments["splats.splat"]) == 5 * 32
+
+
+def test_a_python_that_does_not_exist_is_one_line(make_client: MakeClient) -> None:
+    client = make_client(["/no/such/python", "-m", "gs_integration.worker"])
+    ended = client.start()
+    assert ended.kind == "ended"
+    assert ended.sentence.startswith("Cannot start the worker /no/such/python: No such file or directory.")
+    assert is_one_line(ended.sentence)
+    assert not client.alive
+
+
+def test_a_python_without_the_project_is_one_line(make_client: MakeClient) -> None:
+    client = make_client([sys.executable, "-S", "-E", "-c", "import no_such_module"])
+    client.start()
+    job = client.run("status")
+    ended, seen = until(client, "ended")
+    assert "ended with status 1. Its log says why" in ended.sentence
+    assert "No module named 'no_such_module'" in client.log[-1]
+    assert [(event.kind, event.job) for event in seen] == [("error", job), ("ended", None)]
+
+
+def test_another_version_of_the_protocol_is_one_line(fake: MakeClient) -> None:
+    client = fake(HELLO.replace("protocol=1", "protocol=7") + "time.sleep(600)")
+    ended, _ = until(client, "ended")
+    assert "version 7 of the protocol, the add-on version 1. Update the older of the two." in ended.sentence
+    assert is_one_line(ended.sentence)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "os.write(1, b'Loading model... done\\n'); time.sleep(600)",
+        "os.write(1, b'\\xff' * 100 + b'\\n'); time.sleep(600)",
+        "os.write(1, b'[' * 100000 + b'\\n'); time.sleep(600)",
+        "while True: os.write(1, b'x' * 65536)",
+        "say(kind='hello', protocol=1, attachments=[{'name': 'a', 'bytes': -5}]); time.sleep(600)",
+        "say(kind='hello', protocol=1, attachments=[{'name': '../a', 'bytes': 1}]); os.write(1, b'x'); time.sleep(600)",
+        "say(kind='progress', job='1'); time.sleep(600)",
+        "say(kind='hello', protocol=1); os.write(1, b'oops\\n'); time.sleep(600)",
+    ],
+)
+def test_garbage_on_the_output_ends_the_worker_with_one_line(fake: MakeClient, garbage: str, tmp_path: Path) -> None:
+    client = fake(HELLO.partition("say(kind")[0] + garbage)
+    client.run("status")
+    ended, seen = until(client, "ended")
+    assert is_one_line(ended.sentence)
+    assert "The worker said what is no message" in ended.sentence or "expected hello" in ended.sentence
+    assert [event.sentence for event in seen if event.kind == "error"] == [ended.sentence]
+    assert not client.alive
+
+
+def test_kill_9_is_one_line_and_the_next_worker_works(fake: MakeClient, client_module: Any) -> None:
+    client = fake(HELLO + "for line in sys.stdin:\n    say(kind='progress', job='1', stage='views', step=1, total=2)\n")
+    job = client.run("image_to_views")
+    progress, _ = until(client, "progress")
+    assert progress.fields["stage"] == "views"
+    os.kill(client._process.pid, signal.SIGKILL)
+    ended, seen = until(client, "ended")
+    assert "killed (SIGKILL), perhaps because the memory was full" in ended.sentence
+    assert is_one_line(ended.sentence)
+    (error,) = [event for event in seen if event.kind == "error"]
+    assert (error.job, error.fields["cause"]) == (job, "worker")
+    assert client.start() is None
+    until(client, "ready")
+    client.stop()
+    until(client, "ended")
+
+
+def test_silence_before_hello_is_one_line(fake: MakeClient) -> None:
+    client = fake("import time; time.sleep(600)", hello=0.3)
+    ended, _ = until(client, "ended")
+    assert "did not say hello within 0.3 s" in ended.sentence
+
+
+def test_silence_during_a_job_is_one_line(fake: MakeClient) -> None:
+    client = fake(HELLO + "time.sleep(600)", silence=1.0)
+    until(client, "ready")
+    job = client.run("status")
+    ended, seen = until(client, "ended")
+    assert "no sign of life for 1 s" in ended.sentence
+    assert [event.job for event in seen if event.kind == "error"] == [job]
+
+
+def test_signs_of_life_keep_a_slow_job_alive(fake: MakeClient) -> None:
+    """It says something every half second for three seconds; a second and a half of silence would be too much."""
+    client = fake(
+        HELLO + "sys.stdin.readline()\n"
+        "for step in range(7):\n    time.sleep(0.2); say(kind='progress', job='1', step=step)\n"
+        "say(kind='result', job='1', findings={})\ntime.sleep(600)",
+        silence=60.0,
+    )
+    client.run("status")
+    result, seen = until(client, "result")
+    assert result.job == "1"
+    assert len([event for event in seen if event.kind == "progress"]) == 7
+
+
+def test_a_worker_that_neither_cancels_nor_terminates_is_killed(fake: MakeClient) -> None:
+    client = fake(DEAF + "say(kind='progress', job='1', stage='deaf')\ntime.sleep(600)", cancel=0.2, terminate=0.2)
+    job = client.run("status")
+    until(client, "progress")
+    client.cancel(job)
+    ended, seen = until(client, "ended")
+    assert "did not stop the cancelled job in time" in ended.sentence
+    assert ended.fields["status"] == -signal.SIGKILL
+    (error,) = [event for event in seen if event.kind == "error"]
+    assert (error.job, error.fields["cause"]) == (job, "cancelled")
+
+
+def test_news_of_jobs_that_nobody_asked_for_are_left_out(fake: MakeClient) -> None:
+    client = fake(
+        HELLO + "say(kind='result', job='99', findings={})\nsay(kind='sing', job='1')\n"
+        "sys.stdin.readline()\nsay(kind='error', job='1', cause='bug', what='A\\nB', why=3, what_to_do='C')\n"
+        "time.sleep(600)"
+    )
+    until(client, "ready")
+    job = client.run("status")
+    error, seen = until(client, "error")
+    assert (error.job, error.sentence) == (job, "A B C")
+    assert [event.kind for event in seen] == ["error"]
+    assert client.ready
+
+
+def test_what_cannot_be_sent_fails_alone(fake: MakeClient) -> None:
+    client = fake(HELLO + "time.sleep(600)")
+    job = client.run("status", {"x": float("nan")})
+    error, _ = until(client, "error")
+    assert error.job == job
+    assert "Cannot send a message" in error.sentence
+    assert client.jobs == ()
+    until(client, "ready")
+
+
+def test_a_closed_output_of_the_worker_is_its_end(fake: MakeClient) -> None:
+    client = fake(HELLO + "os.close(1)\ntime.sleep(600)")
+    ended, _ = until(client, "ended")
+    assert ended.fields["status"] != 0
+
+
+def test_the_worker_ends_when_its_program_dies(tmp_path: Path) -> None:
+    """The pipe closes with the process that holds it, however that ends."""
+    asking = (
+        "import os, subprocess, sys\n"
+        "worker = subprocess.Popen([sys.executable, '-m', 'gs_integration.worker'], stdin=subprocess.PIPE,"
+        " stdout=subprocess.PIPE, start_new_session=True)\n"
+        "worker.stdout.readline()\n"
+        "print(worker.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    died = subprocess.run(
+        [sys.executable, "-c", asking], env=environment(), capture_output=True, text=True, timeout=150
+    )
+    assert died.returncode == -signal.SIGKILL
+    worker = int(died.stdout)
+    waited_since = time.monotonic()
+    while time.monotonic() - waited_since < 60:
+        if not Path(f"/proc/{worker}").exists() or " Z " in Path(f"/proc/{worker}/stat").read_text():
+            return
+        time.sleep(0.05)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker outlived the program that asked it")
