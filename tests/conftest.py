@@ -83,6 +83,7 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.rasterization.viewpoints",
     "gs_integration.sparse_maps",
     "gs_integration.splat_adam",
+    "gs_integration.splat_projection",
     "gs_integration.splats",
     "gs_integration.texture_denoising",
     "gs_integration.texture_filling",
