@@ -87,6 +87,7 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.splats",
     "gs_integration.texture_denoising",
     "gs_integration.texture_filling",
+    "gs_integration.texture_methods",
     "gs_integration.texture_projection",
     "gs_integration.texture_scores",
     "gs_integration.texture_views",
