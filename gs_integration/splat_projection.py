@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse import vstack
+from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
 from distill_core.cameras import Camera
@@ -65,11 +65,12 @@ class SplatProjection:
         self.canonical_shape = (channels, len(splats))
         self.instances_shape = (len(views), channels, views.height, views.width)
         self._splats = splats.detach()
-        self._weights = SparseMap(vstack(parts, format="csr"))
+        self._weights = SparseMap(csr_matrix(vstack(parts, format="csr")))
         matrix = self._weights.matrix
-        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        num_pixels = self._weights.shape[0]
+        rows = np.repeat(np.arange(num_pixels), np.diff(matrix.indptr))
         self._alpha, self._noise_power = (
-            torch.from_numpy(np.bincount(rows, values, matrix.shape[0]).astype(np.float32))
+            torch.from_numpy(np.bincount(rows, values, num_pixels).astype(np.float32))
             for values in (matrix.data, matrix.data**2)
         )
         self._weight, self._squared_weight = (
