@@ -44,7 +44,15 @@ class SparseMap:
         Args:
             values: one row a column of the matrix.
         """
-        return _Product.apply(values, self)
+        return _Product.apply(values, self, False)
+
+    def back(self, values: Float[Tensor, "rows channels"]) -> Float[Tensor, "columns channels"]:
+        """Multiply values [rows, C] by the transposed matrix; gradients pass.
+
+        Args:
+            values: one row a row of the matrix.
+        """
+        return _Product.apply(values, self, True)
 
     def product(self, values: Tensor, *, transposed: bool) -> Tensor:
         """Multiply by the matrix or its transpose, without a gradient.
@@ -61,13 +69,14 @@ class SparseMap:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, sparse_map: SparseMap) -> Tensor:
-        ctx.sparse_map, ctx.dtype = sparse_map, values.dtype
-        return sparse_map.product(values, transposed=False).to(values.dtype)
+    def forward(ctx: Any, values: Tensor, sparse_map: SparseMap, transposed: bool) -> Tensor:
+        ctx.sparse_map, ctx.dtype, ctx.transposed = sparse_map, values.dtype, transposed
+        return sparse_map.product(values, transposed=transposed).to(values.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.sparse_map.product(gradients[0].contiguous(), transposed=True).to(ctx.dtype), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        gradient = ctx.sparse_map.product(gradients[0].contiguous(), transposed=not ctx.transposed)
+        return gradient.to(ctx.dtype), None, None
 
 
 def _tensor(matrix: csr_matrix) -> Tensor:

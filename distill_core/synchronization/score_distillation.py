@@ -18,15 +18,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distill_core.diffusion.denoiser import Denoiser
+from distill_core.diffusion.denoiser import Denoiser, Watched
 from distill_core.diffusion.schedules import add_noise, per_sample
 from distill_core.progress import Progress
+from distill_core.synchronization.loop import Synchronized
+from distill_core.synchronization.projections import Projection, coverage
 
 Renderer = Callable[[torch.Generator], tuple[Tensor, Any]]
 """Draws views: instances [B, C, h, w], differentiable in what is optimized, and what the denoiser is told of them."""
 
+ViewDraw = Callable[[torch.Generator], tuple[Tensor, Any]]
+"""Draws some of a projection's views: their indices [B], and what the denoiser is told of them."""
+
 DREAMFUSION_TIMES = (0.02, 0.98)
 """First and last time that is drawn."""
+
+_RATE, _LAST_RATE_SHARE = 0.05, 0.02
+"""Of Adam, in values of -1..1 a step, and what is left of it at the end: a hundred steps cross half of their range."""
 
 
 def score_gradient(
@@ -114,3 +122,64 @@ def distill_scores(
             scheduler.step()
         if progress is not None:
             progress.advance(1, None if preview is None else preview(pictures.detach()))
+
+
+def distill_canonical(
+    projection: Projection,
+    denoiser: Denoiser[Any],
+    draw: ViewDraw,
+    generator: torch.Generator,
+    *,
+    steps: int,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+    preview: Callable[[Tensor], np.ndarray] | None = None,
+) -> Synchronized:
+    """Move a canonical sample from grey (0) to where a denoiser finds its views likely: a picture, a texture, splats.
+
+    Args:
+        projection: of the views; its `project` must be differentiable.
+        denoiser: of the views.
+        draw: says which views a step moves.
+        generator: of views, times and noise.
+        steps: of the optimizer, Adam with a rate that falls.
+        device: where to compute.
+        progress: told of each step; raises `Cancelled` to stop.
+        preview: makes a picture [3, H, W] in 0..1 of the canonical sample, for the progress.
+
+    Returns:
+        The canonical sample, its views, and what the denoiser last said of each view (0 for views never drawn).
+    """
+    canonical = torch.zeros(projection.canonical_shape, device=device, requires_grad=True)
+    watched = Watched(denoiser)
+    said = torch.zeros(projection.instances_shape, device=device)
+    drawn = torch.zeros(0, dtype=torch.long, device=device)
+
+    def render(random: torch.Generator) -> tuple[Tensor, Any]:
+        nonlocal drawn
+        _keep(said, drawn, watched)
+        views, condition = draw(random)
+        drawn = views.to(device)
+        return projection.project(canonical)[drawn], condition
+
+    optimizer = torch.optim.Adam([canonical], lr=_RATE)
+    distill_scores(
+        render,
+        optimizer,
+        watched,
+        generator,
+        steps=steps,
+        scheduler=torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, _LAST_RATE_SHARE, steps),
+        progress=progress,
+        preview=None if preview is None else lambda pictures: preview(canonical.detach()),
+    )
+    _keep(said, drawn, watched)
+    result = canonical.detach()
+    instances = projection.project(result)
+    return Synchronized(result, instances, said, coverage(projection.unproject(instances)))
+
+
+def _keep(said: Tensor, views: Tensor, watched: Watched) -> None:
+    """Remember what was said of the views drawn last."""
+    if len(views):
+        said[views] = watched.clean.to(said)

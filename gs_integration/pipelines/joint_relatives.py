@@ -7,22 +7,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill_core.diffusion.denoiser import Denoiser, Watched
+from distill_core.diffusion.denoiser import Denoiser
 from distill_core.diffusion.samplers import SamplerStep
 from distill_core.diffusion.time_grids import uniform_times
 from distill_core.metrics import random_feature_distance
 from distill_core.progress import Progress
 from distill_core.synchronization.loop import Synchronized, synchronize
 from distill_core.synchronization.perceptual_guidance import PerceptualGuidance
-from distill_core.synchronization.projections import Projection, coverage
-from distill_core.synchronization.score_distillation import distill_scores
+from distill_core.synchronization.projections import Projection
+from distill_core.synchronization.score_distillation import distill_canonical
 from distill_core.synchronization.steps import JointProcess
 from distill_core.synchronization.strategies import strategy_named
 from distill_core.synchronization.view_updates import update_views
 from gs_integration.pipelines.synchronization_settings import JointSettings
-
-_RATE, _LAST_RATE_SHARE = 0.05, 0.02
-"""Of Adam, in values of -1..1 a step, and what is left of it at the end: a hundred steps cross half of their range."""
 
 
 def run_joint(
@@ -82,38 +79,20 @@ def run_joint(
                     preview=preview,
                 )
         case "score-distillation":
-            return _distilled(projection, denoiser, generator, settings.steps, device, progress, preview)
+            every = torch.arange(views)
+            return distill_canonical(
+                projection,
+                denoiser,
+                lambda draws: (every, None),
+                generator,
+                steps=settings.steps,
+                device=device,
+                progress=progress,
+                preview=preview,
+            )
         case _:
             assert_never(settings.relative)
 
 
 def _guided(step: SamplerStep, settings: JointSettings) -> PerceptualGuidance:
     return PerceptualGuidance(step, random_feature_distance, weight=settings.perceptual_weight)
-
-
-def _distilled(
-    projection: Projection,
-    denoiser: Denoiser[None],
-    generator: torch.Generator,
-    steps: int,
-    device: torch.device,
-    progress: Progress,
-    preview: Callable[[Tensor], np.ndarray],
-) -> Synchronized:
-    """From grey to where the denoiser finds all views likely."""
-    canonical = torch.zeros(projection.canonical_shape, device=device, requires_grad=True)
-    watched = Watched(denoiser)
-    optimizer = torch.optim.Adam([canonical], lr=_RATE)
-    distill_scores(
-        lambda draws: (projection.project(canonical), None),
-        optimizer,
-        watched,
-        generator,
-        steps=steps,
-        scheduler=torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, _LAST_RATE_SHARE, steps),
-        progress=progress,
-        preview=lambda pictures: preview(canonical.detach()),
-    )
-    result = canonical.detach()
-    instances = projection.project(result)
-    return Synchronized(result, instances, watched.clean, coverage(projection.unproject(instances)))

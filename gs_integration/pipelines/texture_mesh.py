@@ -30,6 +30,7 @@ from distill_core.synchronization.strategies import strategy_named
 from gs_integration.picture_on_mesh import fitted_camera, picture_texture, stretched_camera
 from gs_integration.pipelines.image_to_views import framed_source, network_picture
 from gs_integration.pipelines.results import FramedSource
+from gs_integration.pipelines.texture_relatives import num_view_steps, relative_views
 from gs_integration.pipelines.texture_results import Lifted, TexturedResult
 from gs_integration.pipelines.texture_settings import TextureSettings
 from gs_integration.texture_cameras import (
@@ -40,6 +41,7 @@ from gs_integration.texture_cameras import (
 )
 from gs_integration.texture_denoising import ChanneledTexture, KnownTexture, SurfaceColours
 from gs_integration.texture_filling import fill_texture
+from gs_integration.texture_methods import SurfaceViews
 from gs_integration.texture_projection import TextureProjection
 from gs_integration.texture_scores import consistency_psnr, render_texture, seam_score
 from renderers.mesh_rendering import prepare, render_depth, render_views
@@ -92,7 +94,7 @@ def texture_mesh(
     placed = place_picture(unwrapped.mesh, source, settings, progress)
     cameras = target_cameras(unwrapped.mesh, settings, generator.settings.view.resolution_px)
     projection = TextureProjection(unwrapped.mesh, cameras, settings.texture_size, progress=progress)
-    progress.stage("views", settings.generator.steps)
+    progress.stage("views", num_view_steps(settings, len(cameras)))
     joint = joint_views(projection, unwrapped.mesh, placed, settings, generator, progress)
     progress.stage("texture", None)
     texture = finished_texture(projection, joint.canonical.float().cpu() * 0.5 + 0.5, placed.known)
@@ -204,15 +206,15 @@ def joint_views(
     generator: ViewGenerator,
     progress: Progress,
 ) -> Synchronized:
-    """Denoise the views of a mesh together.
+    """Denoise the views of a mesh together, or by the method that the settings name.
 
     Args:
         projection: of the mesh.
         mesh: the same.
         placed: the picture on it.
-        settings: strategy, steps, seed.
+        settings: method, strategy, steps, seed.
         generator: the loaded checkpoint.
-        progress: one step a step of the sampler, with a preview.
+        progress: one step a step of the method, with a preview.
     """
     device = generator.device
     random = torch.Generator().manual_seed(settings.generator.seed)
@@ -221,9 +223,21 @@ def joint_views(
     if placed.known is not None:
         weighted = torch.cat([placed.known.colour * placed.known.trust, placed.known.trust])
         known = projection.project(weighted).to(device)
-    denoiser = SurfaceColours(generator.view_network, alpha.to(device), random, known)
+    preview = _preview_on(projection, alpha[0])
     with torch.inference_mode():
         condition = surface_condition(generator, mesh, placed, projection.cameras)
+        if settings.method != "synchronized":
+            return relative_views(
+                settings.method,
+                SurfaceViews(projection, generator.view_network, condition, known),
+                placed.source.camera,
+                settings,
+                lambda: _sampler_step(settings.generator.sampler),
+                random,
+                progress,
+                preview,
+            )
+        denoiser = SurfaceColours(generator.view_network, alpha.to(device), random, known)
         process = JointProcess(ChanneledTexture(projection), denoiser, condition, strategy_named(settings.strategy))
         return synchronize(
             process,
@@ -233,7 +247,7 @@ def joint_views(
             noise=settings.noise,
             device=device,
             progress=progress,
-            preview=_preview_on(projection, alpha[0]),
+            preview=preview,
         )
 
 

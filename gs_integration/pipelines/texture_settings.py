@@ -9,6 +9,7 @@ from distill_core.synchronization.strategies import StrategyName
 from gs_integration.pipelines.settings import GeneratorSettings, PictureSettings
 
 CAMERA_SETS = ("ring", "ring-and-poles", "automatic")
+RelativeMethod = Literal["view-updates", "score-distillation"]
 
 
 class TextureSettings(BaseModel):
@@ -18,9 +19,17 @@ class TextureSettings(BaseModel):
 
     picture: PictureSettings = PictureSettings()
     generator: GeneratorSettings = GeneratorSettings()
+    method: Literal["synchronized", RelativeMethod] = Field(
+        default="synchronized",
+        description="synchronized denoises all views together, as --strategy says; view-updates paints one view after "
+        "another into what is there; score-distillation moves the texture itself, in --distillation-steps",
+    )
     strategy: StrategyName = Field(
         default="instance-clean",
         description="where the noisy state lives, and what the views agree on; canonical-noisy is MultiDiffusion",
+    )
+    distillation_steps: int = Field(
+        default=200, ge=1, le=100_000, description="steps of --method score-distillation, two views each"
     )
     noise: Literal["shared", "independent"] = Field(
         default="shared", description="whether the views see one noise on the surface or have noise of their own"

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float
+from scipy.sparse import csr_matrix
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -22,6 +23,7 @@ from gs_integration.rasterization import (
     blending_kernels,
     projection_gradient_kernels,
     projection_kernels,
+    weight_kernels,
 )
 from gs_integration.rasterization.viewpoints import Viewpoints
 from gs_integration.splats import Splats
@@ -57,6 +59,32 @@ def render_cpu(
     colour, transmittance, depth_sum = _Blended.apply(views, antialiased, *parameters)
     colour = torch.addcmul(colour, transmittance[:, None], background.float()[:, :, None, None])
     return colour.to(splats.dtype), (1 - transmittance).to(splats.dtype), depth_sum.to(splats.dtype)
+
+
+def blending_weights(splats: Splats, views: Viewpoints, view: int, *, antialiased: bool) -> csr_matrix:
+    """Return what `render_cpu` multiplies the splats' colours with in one view, as a sparse matrix.
+
+    Entries number the splats that pixels blend until they are closed, whatever the number of splats.
+
+    Args:
+        splats: N splats, on any device; their colours do not matter.
+        views: cameras, on the CPU.
+        view: which of them.
+        antialiased: scale opacities by the share of the area that the added variance adds.
+
+    Returns:
+        [H W, N] float32, pixels in rows; a row sums to the pixel's alpha.
+    """
+    arrays = _arrays([tensor.detach().float().cpu().contiguous() for tensor in splats.tensors().values()])
+    with numba_threads_as_torch():
+        prepared = _prepare(arrays, views, view, antialiased)
+        tiles = (prepared.projected, prepared.tile_starts, prepared.tile_splats, views.width, views.height)
+        starts = np.zeros(views.width * views.height + 1, np.int64)
+        weight_kernels.count_weights(*tiles, starts[1:])
+        starts = np.cumsum(starts)
+        columns, weights = np.zeros(starts[-1], np.int32), np.zeros(starts[-1], np.float32)
+        weight_kernels.fill_weights(*tiles, starts, columns, weights)
+    return csr_matrix((weights, columns, starts), shape=(views.width * views.height, len(splats)))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from torch import Tensor
 from distill_core.cameras import orbit_rig
 from distill_core.diffusion.schedules import VariancePreserving
 from distill_core.rays import stack_cameras
-from distill_core.synchronization.score_distillation import distill_scores
+from distill_core.synchronization.score_distillation import distill_canonical, distill_scores
 from gs_integration.rasterization.rasterize import rasterize
+from gs_integration.splat_projection import SplatProjection
 from gs_integration.splats import Splats
 from gs_integration.texture_projection import TextureProjection
 from tests.distill_core.diffusion.gaussian import GaussianDenoiser
@@ -45,6 +46,27 @@ def test_splats_take_the_likely_colour():
     inside = (drawn.colour / drawn.alpha[:, None].clamp(min=1e-6)).permute(0, 2, 3, 1)[drawn.alpha > 0.9]
     # From 0.5 to 0.7, up to the noise of the last steps.
     assert abs(float(inside.mean()) - 0.7) < 0.05
+
+
+def test_colours_of_splats_take_the_likely_colour_through_their_projection():
+    splats = Splats(
+        means=torch.zeros(1, 3).repeat(40, 1) + 0.3 * torch.randn(40, 3, generator=torch.Generator().manual_seed(2)),
+        quaternions_wxyz=torch.tensor([1.0, 0, 0, 0]).repeat(40, 1),
+        log_scales=torch.full((40, 3), -1.5),
+        opacity_logits=torch.full((40,), 2.0),
+        harmonics=torch.zeros(40, 1, 3),
+    )
+    cameras = orbit_rig(5, elevations_degrees=(10.0,), width=SIDE, height=SIDE)
+    projection = SplatProjection(splats, cameras)
+
+    def draw(draws: torch.Generator) -> tuple[Tensor, None]:
+        return torch.randperm(len(cameras), generator=draws)[:2], None
+
+    result = distill_canonical(projection, likely(3), draw, torch.Generator().manual_seed(1), steps=80)
+    seen = projection.unproject(result.instances).weights[0] > 1
+    assert abs(float(result.canonical[:, seen].mean()) - 0.4) < 0.1
+    inside = (projection.alpha > 0.9).expand_as(result.instances)
+    assert abs(float(result.instances[inside].mean()) - 0.4) < 0.05
 
 
 def test_a_texture_takes_the_likely_colour_where_it_is_seen():

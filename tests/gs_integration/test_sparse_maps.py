@@ -25,3 +25,13 @@ def test_gradients_are_those_of_the_dense_matrix() -> None:
     values, cotangent = torch.randn(50, 2, requires_grad=True), torch.randn(30, 2)
     (SparseMap(matrix)(values) * cotangent).sum().backward()
     torch.testing.assert_close(values.grad, torch.from_numpy(matrix.toarray()).T @ cotangent)
+
+
+def test_the_way_back_is_the_transposed_matrix_and_so_are_its_gradients() -> None:
+    matrix = a_matrix()
+    dense = torch.from_numpy(matrix.toarray())
+    values, cotangent = torch.randn(30, 2, requires_grad=True), torch.randn(50, 2)
+    product = SparseMap(matrix).back(values)
+    torch.testing.assert_close(product, dense.T @ values)
+    (product * cotangent).sum().backward()
+    torch.testing.assert_close(values.grad, dense @ cotangent)

@@ -11,7 +11,12 @@ from distill_core.errors import Cancelled
 from distill_core.progress import SilentProgress
 from distill_core.synchronization.gaussian_field import GaussianField
 from distill_core.synchronization.panorama import panorama_windows
-from distill_core.synchronization.score_distillation import distill_scores, gradient_loss, score_gradient
+from distill_core.synchronization.score_distillation import (
+    distill_canonical,
+    distill_scores,
+    gradient_loss,
+    score_gradient,
+)
 from tests.distill_core.diffusion.gaussian import GaussianDenoiser
 
 SCHEDULES = [VariancePreserving(), Flow(), VarianceExploding()]
@@ -139,3 +144,22 @@ def test_times_out_of_order_are_refused(times):
             steps=1,
             times=times,
         )
+
+
+def test_a_canonical_sample_moves_where_views_are_drawn_and_remembers_what_was_said():
+    """Windows that do not overlap, of which only the first two are ever drawn."""
+    windows = panorama_windows((1, 8, 24), (8, 8), (8, 8))
+    denoiser = GaussianDenoiser(VariancePreserving(), 0.4, 0.1, (1, 8, 8))
+    result = distill_canonical(
+        windows,
+        denoiser,
+        lambda draws: (torch.randint(2, (1,), generator=draws), None),
+        torch.Generator().manual_seed(0),
+        steps=80,
+    )
+    moved = result.canonical[..., :16]
+    assert abs(float(moved.mean()) - 0.4) < 0.05
+    assert not bool(result.canonical[..., 16:].any())
+    assert abs(float(result.own_clean[:2].mean()) - 0.4) < 0.05
+    assert not bool(result.own_clean[2].any())
+    assert result.coverage == 1

@@ -113,12 +113,12 @@ def test_a_mesh_gets_the_picture_and_all_its_files(generator, picture, coloured_
     assert float(error) > 35
 
 
-def _trusted(result) -> np.ndarray:
+def _trusted(result, texture_size: int = 256) -> np.ndarray:
     """Where the picture's pixels lie on the texture, as a picture."""
     from gs_integration.picture_on_mesh import picture_texture
 
     source = result.source
-    known = picture_texture(result.unwrapped.mesh, source.rgba, source.camera, 256, SilentProgress())
+    known = picture_texture(result.unwrapped.mesh, source.rgba, source.camera, texture_size, SilentProgress())
     return known.trust.expand(3, -1, -1).numpy()
 
 
@@ -129,6 +129,35 @@ def test_every_strategy_ends_with_a_whole_texture(strategy, generator, picture):
     assert 0 <= result.texture.min() < result.texture.max() <= 1
     assert result.views.shape == (3, 4, 128, 128)
     np.testing.assert_allclose(result.views[:, 3].max(), 1)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("view-updates", 3 * 2), ("score-distillation", 5)])
+def test_the_relatives_end_with_a_whole_texture_too(method, steps, generator, picture):
+    class Counts(SilentProgress):
+        views = 0
+
+        def stage(self, name: str, total: int | None) -> None:
+            self.name, self.total = name, total
+            if name == "views":
+                assert total == steps
+
+        def advance(self, n: int = 1, preview: np.ndarray | None = None) -> None:
+            if self.name == "views":
+                self.views += n
+                assert preview is not None
+                assert preview.shape == (3, 128, 128)
+
+    counts = Counts()
+    result = texture_mesh(charted_box(), picture, settings(method=method, distillation_steps=5), generator, counts)
+    assert counts.views == steps
+    assert np.isfinite(result.texture).all()
+    assert 0 <= result.texture.min() < result.texture.max() <= 1
+    assert result.views.shape == (3, 4, 128, 128)
+    # The picture's own pixels lie on it, whatever the method.
+    joint = texture_mesh(charted_box(), picture, settings(), generator, SilentProgress())
+    known = _trusted(joint, 64)[0] > 0.99
+    assert known.mean() > 0.05
+    np.testing.assert_allclose(result.texture[:, known], joint.texture[:, known], atol=0.02)
 
 
 def test_agreeing_on_clean_predictions_makes_views_agree(generator, picture):
