@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from distill_core.cameras import Camera, orbit_camera, orbit_rig
+from distill_core.diffusion.denoiser import Denoiser
 from distill_core.diffusion.samplers import SamplerStep, consistency_step, ddim_step
 from distill_core.diffusion.time_grids import uniform_times
 from distill_core.errors import UserError
@@ -39,6 +40,7 @@ from gs_integration.texture_cameras import (
     ring_and_poles_cameras,
 )
 from gs_integration.texture_denoising import ChanneledTexture, KnownTexture, SurfaceColours
+from gs_integration.texture_feedback import FedBack
 from gs_integration.texture_filling import fill_texture
 from gs_integration.texture_projection import TextureProjection
 from gs_integration.texture_scores import consistency_psnr, render_texture, seam_score
@@ -221,10 +223,13 @@ def joint_views(
     if placed.known is not None:
         weighted = torch.cat([placed.known.colour * placed.known.trust, placed.known.trust])
         known = projection.project(weighted).to(device)
-    denoiser = SurfaceColours(generator.view_network, alpha.to(device), random, known)
+    texture = ChanneledTexture(projection)
+    denoiser: Denoiser[ViewCondition] = SurfaceColours(generator.view_network, alpha.to(device), random, known)
+    if settings.feed_back and settings.strategy != "none":
+        denoiser = FedBack(denoiser, texture)
     with torch.inference_mode():
         condition = surface_condition(generator, mesh, placed, projection.cameras)
-        process = JointProcess(ChanneledTexture(projection), denoiser, condition, strategy_named(settings.strategy))
+        process = JointProcess(texture, denoiser, condition, strategy_named(settings.strategy))
         return synchronize(
             process,
             uniform_times(settings.generator.steps),
