@@ -46,6 +46,7 @@ class Settings(BaseModel):
     checkpoint: str = Field(default="small", description="name of a checkpoint that ships with the project, or a path")
     num_views: int = Field(default=10, ge=3, le=64, description="views that the texture is made from")
     texture_size: int = Field(default=1024, ge=16, le=4096, description="texels along a side of the texture")
+    turntable_frames: int = Field(default=72, ge=2, le=720, description="frames of each mesh's film")
     device: Literal["auto", "cpu", "cuda"] = Field(default="cpu", description="where the generator runs")
 
 
@@ -66,7 +67,7 @@ def run(settings: Settings) -> dict[str, Any]:
     file = find_checkpoint(settings.checkpoint)
     identity: dict[str, object] = {
         "checkpoint": file_sha256(file),
-        **settings.model_dump(mode="json", include={"num_views", "texture_size", "device"}),
+        **settings.model_dump(mode="json", include={"num_views", "texture_size", "turntable_frames", "device"}),
     }
     log = RowLog(settings.folder / "rows.jsonl", identity, ("mesh",))
     generator = load_generator(file, torch_device(settings.device))
@@ -74,6 +75,7 @@ def run(settings: Settings) -> dict[str, Any]:
         generator=GeneratorSettings(checkpoint=settings.checkpoint, device=settings.device),
         num_views=settings.num_views,
         texture_size=settings.texture_size,
+        turntable_frames=settings.turntable_frames,
     )
     known = dict(meshes_with_pictures(settings.assets, settings.validation_models))
     if unknown := [name for name in settings.only if name not in known]:

@@ -9,7 +9,7 @@ from distill_core.errors import UserError
 
 
 def settings(shared_assets: Path, folder: Path, **changes) -> Settings:
-    values = {"only": ("eval/Duck",), "num_views": 3, "texture_size": 64, **changes}
+    values = {"only": ("eval/Duck",), "num_views": 3, "texture_size": 64, "turntable_frames": 2, **changes}
     return Settings(assets=shared_assets, folder=folder, **values)
 
 
