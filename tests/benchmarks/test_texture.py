@@ -43,3 +43,15 @@ def test_time_and_memory_are_measured(monkeypatch: pytest.MonkeyPatch, repositor
     text = table(result)
     assert f"{100 * steps['share']:.1f} %" in text
     assert "triangles" not in text
+
+
+def test_the_whole_program_takes_a_mesh_without_coordinates(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    settings = Settings(num_views=3, steps=2, texture_size=64, texture_sizes=(64,), view_sizes=(16,), triangles=2000)
+    large = run(settings)["large"]
+    assert large["triangles"] == pytest.approx(2000, rel=0.05)
+    assert large["coordinates"] == "xatlas"
+    assert large["coverage"]["of_what_views_show"] > 0.9
+    assert large["seconds"]["total"] > large["seconds"]["views"] > 0
+    # Torch alone takes more than 100 MB, and no such mesh takes 8 GB.
+    assert 1e8 < large["peak_bytes"] < 8e9
