@@ -5,6 +5,7 @@ never had a texture after a picture of something else. Unwrapping counts apart f
 picture, fitting it, all views, the texture and every file belong to. A stopped measurement goes on where it was.
 """
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -104,19 +105,19 @@ def _textured(
     from gs_integration.pipelines.report import recorded_run
     from gs_integration.pipelines.texture_mesh import texture_mesh
 
+    began = time.perf_counter()
     with recorded_run(SilentProgress()) as record:
         result = texture_mesh(mesh, picture, job, generator, record.progress)
         result.save(folder / "results" / name, record)
-        report = record.report(job)
-    seconds = dict(report["seconds"])
-    total = seconds.pop("total")
+        record.progress.finish()
+    total, stages = time.perf_counter() - began, record.progress.seconds
     _keep(folder / "pictures" / f"{name}.png", result)
     return {
         "faces": len(result.unwrapped.mesh.faces),
         "coordinates": result.unwrapped.method,
-        "unwrapping_seconds": seconds[_BEFORE],
-        "seconds": total - seconds[_BEFORE],
-        "stages": seconds,
+        "unwrapping_seconds": stages[_BEFORE],
+        "seconds": total - stages[_BEFORE],
+        "stages": stages,
         "picture_lifted": result.picture_lifted,
         "textured_share": result.coverage.view_share,
         "surface_share": result.coverage.surface_share,
