@@ -28,17 +28,33 @@ def evaluation_meshes(folder: Path, names: Sequence[str] | None = None) -> Itera
     """
     from renderers.meshes import load_mesh, normalised
 
-    index = folder / "INDEX.csv"
-    if not index.is_file():
-        raise UserError(f"Expected the evaluation models in {folder}, but {index} is not there; name their folder.")
-    with index.open(newline="") as stream:
-        rows = {_name(folder / row["file"], folder): row for row in csv.DictReader(stream)}
+    rows = _index(folder)
     unknown = sorted(set(names or ()) - set(rows))
     if unknown:
         raise UserError(f"Expected models among {', '.join(rows)}, got {unknown[0]}.")
     up_axes: dict[str, Literal["y", "z"]] = {"Y": "y", "Z": "z"}
     for name in rows if names is None else names:
         yield name, normalised(load_mesh(folder / rows[name]["file"], up_axis=up_axes[rows[name]["up axis as loaded"]]))
+
+
+def evaluation_names(folder: Path) -> list[str]:
+    """Name the models of a folder's INDEX.csv.
+
+    Args:
+        folder: the evaluation models.
+
+    Raises:
+        UserError: no such folder.
+    """
+    return list(_index(folder))
+
+
+def _index(folder: Path) -> dict[str, dict[str, str]]:
+    index = folder / "INDEX.csv"
+    if not index.is_file():
+        raise UserError(f"Expected the evaluation models in {folder}, but {index} is not there; name their folder.")
+    with index.open(newline="") as stream:
+        return {_name(folder / row["file"], folder): row for row in csv.DictReader(stream)}
 
 
 def _name(file: Path, folder: Path) -> str:

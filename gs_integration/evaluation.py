@@ -3,7 +3,6 @@
 View 0 of an object goes in, views 2 to 15 are asked for. Pictures are compared over white.
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from distill_core import metrics
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
 from distill_core.images import composite
+from gs_integration.row_log import RowLog
 from gs_integration.validation_views import ValidationObject
 
 SOURCE_VIEW = 0
@@ -186,35 +186,20 @@ class ScoreLog:
 
     def __init__(self, path: Path, identity: dict[str, object]) -> None:
         """Read the scores that are already there, or begin a new file."""
-        self.path = path
-        self.scores: dict[tuple[str, str], ObjectScore] = {}
-        header = json.dumps(identity, sort_keys=True)
-        lines = path.read_text().splitlines() if path.exists() else []
-        if lines and lines[0] == header:
-            for line in lines[1:]:
-                self._remember(line)
-        # Written anew: the last line of a run that was stopped may lack its end.
-        kept = [json.dumps(asdict(score)) for score in self.scores.values()]
-        path.write_text("\n".join([header, *kept]) + "\n")
-
-    def _remember(self, line: str) -> None:
-        try:
-            score = ObjectScore(**json.loads(line))
-        except (json.JSONDecodeError, TypeError):
-            return
-        self.scores[score.method, score.object_name] = score
+        self._log = RowLog(path, identity, ("method", "object_name"))
+        scores = [ObjectScore(**row) for row in self._log.rows.values()]
+        self.scores = {(score.method, score.object_name): score for score in scores}
 
     def add(self, score: ObjectScore) -> None:
         """Keep a score and write it down at once."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(asdict(score)) + "\n")
+        self._log.add(asdict(score))
         self.scores[score.method, score.object_name] = score
 
     def of(self, method: str) -> list[ObjectScore]:
         """Return the scores of a method, one an object, sorted by the object's name."""
         found = [score for (name, _), score in self.scores.items() if name == method]
         if not found:
-            raise UserError(f"Expected scores of {method!r} in {self.path}, found none; run the evaluation again.")
+            raise UserError(f"Expected scores of {method!r} in {self._log.path}, found none; run the evaluation again.")
         return sorted(found, key=lambda score: score.object_name)
 
 

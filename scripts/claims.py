@@ -97,5 +97,22 @@ CLAIMS = (
         "--picture",
         "{out}/comparison.png",
     ),
+    _benchmark("texture", "What the texture between the views costs: time, memory, a mesh of a million triangles"),
+    _benchmark(
+        "texture_from_picture",
+        "Meshes textured after one picture",
+        "--assets",
+        "{assets}",
+        "--folder",
+        "{out}",
+    ),
+    _benchmark(
+        "texture_methods",
+        "Ways to make views of a mesh agree, against true textures",
+        "--models",
+        "{assets}/models",
+        "--folder",
+        "{out}",
+    ),
     _benchmark("whole_job", "The whole job on rendered pictures of well-known models", *_MODELS),
 )

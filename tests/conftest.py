@@ -86,6 +86,7 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.splat_projection",
     "gs_integration.splats",
     "gs_integration.texture_denoising",
+    "gs_integration.texture_feedback",
     "gs_integration.texture_filling",
     "gs_integration.texture_methods",
     "gs_integration.texture_projection",

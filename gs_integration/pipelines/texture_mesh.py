@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from distill_core.cameras import Camera, orbit_camera, orbit_rig
+from distill_core.diffusion.denoiser import Denoiser
 from distill_core.diffusion.samplers import SamplerStep, consistency_step, ddim_step
 from distill_core.diffusion.time_grids import uniform_times
 from distill_core.errors import UserError
@@ -40,6 +41,7 @@ from gs_integration.texture_cameras import (
     ring_and_poles_cameras,
 )
 from gs_integration.texture_denoising import ChanneledTexture, KnownTexture, SurfaceColours
+from gs_integration.texture_feedback import FedBack
 from gs_integration.texture_filling import fill_texture
 from gs_integration.texture_methods import SurfaceViews
 from gs_integration.texture_projection import TextureProjection
@@ -237,8 +239,11 @@ def joint_views(
                 progress,
                 preview,
             )
-        denoiser = SurfaceColours(generator.view_network, alpha.to(device), random, known)
-        process = JointProcess(ChanneledTexture(projection), denoiser, condition, strategy_named(settings.strategy))
+        texture = ChanneledTexture(projection)
+        denoiser: Denoiser[ViewCondition] = SurfaceColours(generator.view_network, alpha.to(device), random, known)
+        if settings.feed_back and settings.strategy != "none":
+            denoiser = FedBack(denoiser, texture)
+        process = JointProcess(texture, denoiser, condition, strategy_named(settings.strategy))
         return synchronize(
             process,
             uniform_times(settings.generator.steps),

@@ -34,6 +34,11 @@ class TextureSettings(BaseModel):
     noise: Literal["shared", "independent"] = Field(
         default="shared", description="whether the views see one noise on the surface or have noise of their own"
     )
+    feed_back: bool = Field(
+        default=True,
+        description="whether each step shows every view what all made of the texture a step before; without a strategy "
+        "views stay alone",
+    )
     num_views: int = Field(default=10, ge=1, le=64, description="number of views, 1 to 64")
     cameras: str = Field(
         default="ring-and-poles",
