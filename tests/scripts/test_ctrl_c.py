@@ -30,6 +30,7 @@ LONG_JOBS = {
         *["{assets}/captures/co3d_apple", "--cut-out", "grabcut", "--largest-side", "4096"],
         *["--output-dir", "{out}/records"],
     ],
+    "scripts/make_shards.py": ["{assets}/captures", "--output-dir", "{out}/shards"],
     "scripts/synchronize.py": [
         *["panorama", "--checkpoint", "gaussian-field:{assets}/pictures/tulips.jpg"],
         *["--steps", "500", "--output-dir", "{out}/panorama"],
