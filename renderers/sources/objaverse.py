@@ -164,11 +164,12 @@ def listed_objects(manifest: Path, wanted: ObjaverseFilter) -> list[SourceObject
     """
     if wanted.categories:
         raise UserError(f"{manifest}: Objaverse-XL states no categories, got a filter by them; give a list of uids.")
-    objects: list[SourceObject] = []
+    objects: dict[str, SourceObject] = {}  # the same bytes under two addresses are one object
     gone, modified = [], []
     for row in _manifest_rows(manifest):
         uid, licence = row["sha256"].lower(), row["license"] or None
-        if (wanted.uids and uid not in wanted.uids) or not _licence_admitted(licence, wanted):
+        is_wanted = (not wanted.uids or uid in wanted.uids) and _licence_admitted(licence, wanted)
+        if uid in objects or not is_wanted:
             continue
         path = _inside(manifest.parent, row["path"], manifest)
         if not path.is_file():
@@ -178,15 +179,14 @@ def listed_objects(manifest: Path, wanted: ObjaverseFilter) -> list[SourceObject
         else:
             name = f"{uid[:16]}{path.suffix.lower()}"
             origin = f"{row['source']}: {row['fileIdentifier']}"
-            objects.append(SourceObject(uid, path, name, licence, None, origin))
+            objects[uid] = SourceObject(uid, path, name, licence, None, origin)
         if wanted.limit is not None and len(objects) == wanted.limit:
             break
     for what, names in (("are not there", gone), ("differ from their sha256: they were modified", modified)):
         if names:
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             logger.warning("%s: %d files %s (%s): left out.", manifest, len(names), what, shown)
-    # The same bytes under two addresses are one object.
-    return _not_empty(list({thing.uid: thing for thing in reversed(objects)}.values())[::-1], str(manifest))
+    return _not_empty(list(objects.values()), str(manifest))
 
 
 def _chosen(
