@@ -49,13 +49,16 @@ class RecordSet(Protocol):
 
     Attributes:
         address: where it is, for messages.
-        summaries: one a record.
         fingerprint: SHA-256 of what the set holds: a training goes on only with the same.
     """
 
     address: str
-    summaries: Sequence[RecordSummary]
     fingerprint: str
+
+    @property
+    def summaries(self) -> Sequence[RecordSummary]:
+        """What is known of each record."""
+        ...
 
     def read(self, place: int) -> MultiViewRecord:
         """Open the record at a place of `summaries`; safe in any thread."""

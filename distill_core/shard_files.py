@@ -19,6 +19,7 @@ import re
 import tarfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -94,17 +95,17 @@ class _OpenShard:
     file: str
     stream: BinaryIO
     digest: Any = field(default_factory=hashlib.sha256)
-    bytes: int = 0
+    num_bytes: int = 0
     samples: list[Sample] = field(default_factory=list)
 
     def write(self, content: bytes) -> None:
         self.stream.write(content)
         self.digest.update(content)
-        self.bytes += len(content)
+        self.num_bytes += len(content)
 
 
 class ShardWriter:
-    """Writes shards into a folder, one open for each split.
+    """Writes shards into a folder, one open for each split; as a context, it closes them whatever happens.
 
     Args:
         folder: empty; the set is complete when `finish` has written the index.
@@ -121,6 +122,15 @@ class ShardWriter:
         self._open: dict[str, _OpenShard] = {}
         self._closed: list[Shard] = []
 
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for shard in self._open.values():
+            shard.stream.close()
+
     def add(self, name: str, record: MultiViewRecord) -> None:
         """Pack a record.
 
@@ -136,10 +146,10 @@ class ShardWriter:
         summary = summary_of(name, json.loads(text), Path(name), self._val_share)
         content = b"".join(_tar_member(file, data) for file, data in [(f"{key}.json", text), *members])
         shard = self._open.get(summary.split) or self._begin(summary.split)
-        offset = shard.bytes
+        offset = shard.num_bytes
         shard.write(content)
         shard.samples.append(Sample(key, offset, len(content), hashlib.sha256(content).hexdigest(), summary))
-        if shard.bytes >= self._shard_bytes:
+        if shard.num_bytes >= self._shard_bytes:
             self._close(summary.split)
 
     def finish(self) -> dict[str, Any]:
@@ -187,7 +197,7 @@ class ShardWriter:
         shard.stream.flush()
         os.fsync(shard.stream.fileno())
         shard.stream.close()
-        self._closed.append(Shard(shard.file, shard.bytes, shard.digest.hexdigest(), shard.samples))
+        self._closed.append(Shard(shard.file, shard.num_bytes, shard.digest.hexdigest(), shard.samples))
 
     def _members(self, key: str, record: MultiViewRecord) -> tuple[bytes, list[tuple[str, bytes]]]:
         """The text of the record's transforms.json and the files that it names."""

@@ -62,10 +62,12 @@ def make_shards(records_dir: Path, settings: ShardSettings, output_dir: Path, ru
     )
     left_out: dict[str, str] = {}
     run.progress.stage("records", len(order))
-    with complete_folder(output_dir, _files_of(output_dir)) as folder:
-        writer = ShardWriter(
+    with (
+        complete_folder(output_dir, _files_of(output_dir)) as folder,
+        ShardWriter(
             folder, encoding, shard_bytes=round(settings.shard_mib * 2**20), val_share=settings.val_share
-        )
+        ) as writer,
+    ):
         for place in order:
             name = records.summaries[place].name
             try:

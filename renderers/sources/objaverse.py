@@ -14,6 +14,7 @@ gives (fileIdentifier, source, license, fileType, sha256) with a column `path`, 
 import csv
 import gzip
 import hashlib
+import importlib
 import json
 import logging
 import re
@@ -131,7 +132,7 @@ def fetched_objects(wanted: ObjaverseFilter, *, processes: int = 1) -> list[Sour
             "Expected uids, categories or a limit, got none, which asks for all 800,000 objects; name some."
         )
     try:
-        import objaverse  # pyright: ignore[reportMissingImports]
+        objaverse = importlib.import_module("objaverse")
     except ImportError as error:
         raise UserError(
             "Expected the package objaverse, which downloads its objects, got none; run pip install objaverse, or give "

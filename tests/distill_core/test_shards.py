@@ -25,11 +25,11 @@ def records(tmp_path_factory) -> Path:
 
 def pack(records: Path, folder: Path, encoding: PictureEncoding, **options) -> dict:
     folder.mkdir(parents=True)
-    writer = ShardWriter(folder, encoding, **{"shard_bytes": 1, "val_share": 0.4} | options)
     found = RecordFolders(records)
-    for place, summary in enumerate(found.summaries):
-        writer.add(summary.name, found.read(place))
-    return writer.finish()
+    with ShardWriter(folder, encoding, **{"shard_bytes": 1, "val_share": 0.4} | options) as writer:
+        for place, summary in enumerate(found.summaries):
+            writer.add(summary.name, found.read(place))
+        return writer.finish()
 
 
 @pytest.fixture(scope="module")

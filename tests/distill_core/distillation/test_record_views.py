@@ -26,11 +26,11 @@ def records(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def shards(records: Path, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("shards")
-    writer = ShardWriter(folder, PictureEncoding("png"), shard_bytes=30_000, val_share=0.3)
     found = RecordFolders(records)
-    for place, summary in enumerate(found.summaries):
-        writer.add(summary.name, found.read(place))
-    writer.finish()
+    with ShardWriter(folder, PictureEncoding("png"), shard_bytes=30_000, val_share=0.3) as writer:
+        for place, summary in enumerate(found.summaries):
+            writer.add(summary.name, found.read(place))
+        writer.finish()
     return folder
 
 
