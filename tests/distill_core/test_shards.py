@@ -6,7 +6,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-import webdataset
+from webdataset.compat import WebDataset
 
 from distill_core.errors import UserError
 from distill_core.record_sets import RecordFolders, split_of
@@ -43,7 +43,7 @@ def shards(records: Path, tmp_path_factory) -> Path:
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_webdataset_reads_the_shards_and_decodes_the_pictures(records: Path, shards: Path) -> None:
     urls = [str(path) for path in sorted(shards.glob("*.tar"))]
-    samples = list(webdataset.WebDataset(urls, shardshuffle=False).decode("rgb"))
+    samples = list(WebDataset(urls, shardshuffle=False).decode("rgb"))
     assert len(samples) == 6
     index = json.loads((shards / "shards.json").read_text())
     names = {sample["key"]: sample["record"]["name"] for shard in index["shards"] for sample in shard["samples"]}

@@ -81,6 +81,8 @@ def test_draws_show_the_object_where_their_cameras_say(records: Path) -> None:
     for index in range(4):
         drawn = views.draw(index)
         assert drawn.pictures.shape == (3, 4, 16, 16)
+        assert drawn.depth is not None
+        assert drawn.normals is not None
         for camera, depth, normals in zip(drawn.cameras, drawn.depth, drawn.normals, strict=True):
             rows, columns = np.nonzero(depth.numpy())
             points = camera.unproject(np.stack([columns + 0.5, rows + 0.5], 1), depth.numpy()[rows, columns])

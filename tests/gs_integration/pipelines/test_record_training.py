@@ -37,7 +37,7 @@ def shards(records: Path, tmp_path_factory) -> Path:
 
 
 def losses(folder: Path, stage: str) -> dict[int, float]:
-    return {row["step"]: row["loss"] for row in read_log(folder / stage / "log.jsonl") if "loss" in row}
+    return {int(row["step"]): row["loss"] for row in read_log(folder / stage / "log.jsonl") if "loss" in row}
 
 
 def test_a_training_killed_and_resumed_has_the_losses_of_one_that_was_not(shards: Path, tmp_path: Path) -> None:
@@ -85,22 +85,20 @@ def test_shards_are_whole_or_absent_and_replace_only_shards(records: Path, shard
     assert list(tmp_path.iterdir()) == []
     for _ in range(2):  # an older set gives way
         with recorded_run(SilentProgress()) as job:
-            result = make_shards(records, ShardSettings(val_share=0), target, job)
-    assert result.counts["train"]["records"] == 4
+            assert make_shards(records, ShardSettings(val_share=0), target, job).counts["train"]["records"] == 4
     (target / "thesis.txt").write_text("years of work")
     with recorded_run(SilentProgress()) as job, pytest.raises(UserError, match=r"thesis\.txt"):
         make_shards(records, ShardSettings(), target, job)
 
 
 def test_a_record_that_cannot_be_packed_is_named(records: Path, tmp_path: Path) -> None:
-    for number, folder in enumerate(sorted(records.iterdir())):
-        (tmp_path / "records" / folder.name).parent.mkdir(exist_ok=True)
+    whole = sorted(records.iterdir())[:3]
+    (tmp_path / "records").mkdir()
+    for folder in whole:
         (tmp_path / "records" / folder.name).symlink_to(folder)
-        if number == 2:
-            break
     broken = tmp_path / "records" / "broken"
     (broken / "images").mkdir(parents=True)
-    (broken / "transforms.json").write_bytes((folder / "transforms.json").read_bytes())
+    (broken / "transforms.json").write_bytes((whole[0] / "transforms.json").read_bytes())
     with recorded_run(SilentProgress()) as job:
         result = make_shards(tmp_path / "records", ShardSettings(), tmp_path / "set", job)
     assert list(result.left_out) == ["broken"]
