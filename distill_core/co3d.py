@@ -1,12 +1,14 @@
-"""Sequences of CO3D: frame annotations (gzip JSON) with PyTorch3D cameras, pictures and masks.
+"""Sequences of CO3D: frame annotations (gzip JSON) with PyTorch3D cameras, pictures, masks and scores.
 
-Format: https://github.com/facebookresearch/co3d, frame_annotations.jgz. Masks become alpha; depth is left out, it is
-scaled by estimates of its own.
+Format: https://github.com/facebookresearch/co3d, frame_annotations.jgz and sequence_annotations.jgz. Masks become
+alpha; depth is left out, it is scaled by estimates of its own.
 """
 
 import gzip
 import json
+import math
 import zlib
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,31 @@ from distill_core.errors import UserError
 from distill_core.record_files import StatedView
 
 _ANNOTATIONS = "frame_annotations.jgz"
+_SEQUENCE_ANNOTATIONS = "sequence_annotations.jgz"
 _MAX_BYTES = 1 << 31
+# Below this share of its picture a mask has not found the object.
+_LEAST_MASK_SHARE = 0.001
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One sequence of a category, as its annotations state it.
+
+    Attributes:
+        annotations: `frame_annotations.jgz` of the category.
+        name: of the sequence.
+        viewpoint_quality: the dataset's score of the cameras, None where it has none; above 0.5 they are usable.
+        point_cloud_quality: the dataset's score of the reconstruction, None where it has none.
+        views: those that can be used; picture paths are relative to the dataset, two folders above `annotations`.
+        left_out: why a frame cannot be used, by the path of its picture.
+    """
+
+    annotations: Path
+    name: str
+    viewpoint_quality: float | None
+    point_cloud_quality: float | None
+    views: list[StatedView]
+    left_out: dict[str, str]
 
 
 def find_annotations(folder: Path) -> Path | None:
@@ -27,6 +53,84 @@ def find_annotations(folder: Path) -> Path | None:
         return folder / _ANNOTATIONS
     found = sorted(folder.glob(f"*/{_ANNOTATIONS}"))
     return found[0] if len(found) == 1 else None
+
+
+def category_annotations(folder: Path) -> list[Path]:
+    """The frame annotations of every category in a dataset's folder, or of the category whose folder it is."""
+    own = folder / _ANNOTATIONS
+    return [own] if own.is_file() else sorted(folder.glob(f"*/{_ANNOTATIONS}"))
+
+
+def read_sequences(path: Path) -> list[Sequence]:
+    """Read all sequences of a category with the dataset's own scores, by name.
+
+    Frames without camera, and those whose mask is empty by the dataset's own measure, are left out.
+
+    Args:
+        path: `frame_annotations.jgz` of the category; `sequence_annotations.jgz` is looked for beside it.
+
+    Raises:
+        UserError: a damaged file.
+    """
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for frame in _annotations(path):
+        by_name.setdefault(frame["sequence_name"], []).append(frame)
+    scores = _scores(path.with_name(_SEQUENCE_ANNOTATIONS))
+    sequences = []
+    for name, frames in sorted(by_name.items()):
+        reasons = [_unusable(frame) for frame in frames]
+        used = [(number, frame) for number, frame in enumerate(frames) if reasons[number] is None]
+        sequences.append(
+            Sequence(
+                path,
+                name,
+                *scores.get(name, (None, None)),
+                views=[_stated_view(path, frame, f"{name}, frame {number}") for number, frame in used],
+                left_out={
+                    _picture_name(frame, number): reason
+                    for number, (frame, reason) in enumerate(zip(frames, reasons, strict=True))
+                    if reason is not None
+                },
+            )
+        )
+    return sequences
+
+
+def _unusable(frame: dict[str, Any]) -> str | None:
+    """Why a frame cannot be used by what the dataset says of it."""
+    if frame.get("viewpoint") is None:
+        return "has no camera"
+    mask, image = frame.get("mask"), frame.get("image")
+    mass = mask.get("mass") if isinstance(mask, dict) else None
+    size = image.get("size") if isinstance(image, dict) else None
+    if isinstance(mass, int | float) and isinstance(size, list) and len(size) == 2:
+        pixels = math.prod(side for side in size if isinstance(side, int))
+        if not mass >= _LEAST_MASK_SHARE * pixels:
+            return f"its mask covers {mass:g} of {pixels} pixels"
+    return None
+
+
+def _picture_name(frame: dict[str, Any], number: int) -> str:
+    image = frame.get("image")
+    return str(image.get("path")) if isinstance(image, dict) else f"frame {number}"
+
+
+def _scores(path: Path) -> dict[str, tuple[float | None, float | None]]:
+    """Scores of the cameras and of the point cloud by sequence; nothing where there is no such file."""
+    if not path.is_file():
+        return {}
+
+    def score(value: object) -> float | None:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+    scores = {}
+    for row in _read_list(path):
+        cloud = row.get("point_cloud")
+        scores[row["sequence_name"]] = (
+            score(row.get("viewpoint_quality_score")),
+            score(cloud.get("quality_score")) if isinstance(cloud, dict) else None,
+        )
+    return scores
 
 
 def stated_views(path: Path, sequence: str | None = None) -> list[StatedView]:
@@ -53,6 +157,14 @@ def stated_views(path: Path, sequence: str | None = None) -> list[StatedView]:
 
 
 def _annotations(path: Path) -> list[dict[str, Any]]:
+    annotations = _read_list(path)
+    if not annotations:
+        raise UserError(f"{path} has no frames; expected at least one.")
+    return annotations
+
+
+def _read_list(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file of annotations, each with its sequence_name."""
     try:
         with gzip.open(path) as stream:
             text = stream.read(_MAX_BYTES + 1)
@@ -62,11 +174,9 @@ def _annotations(path: Path) -> list[dict[str, Any]]:
     except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
         raise UserError(f"{path}: expected gzip-compressed JSON, got {error}; copy it again.") from error
     if not isinstance(annotations, list) or not all(
-        isinstance(frame, dict) and isinstance(frame.get("sequence_name"), str) for frame in annotations
+        isinstance(row, dict) and isinstance(row.get("sequence_name"), str) for row in annotations
     ):
-        raise UserError(f"{path}: expected a list of frame annotations, each with its sequence_name; copy it again.")
-    if not annotations:
-        raise UserError(f"{path} has no frames; expected at least one.")
+        raise UserError(f"{path}: expected a list of annotations, each with its sequence_name; copy it again.")
     return annotations
 
 

@@ -74,6 +74,23 @@ def images_folder(model: Path) -> Path:
     raise UserError(f"{model}: expected a folder 'images' with the pictures beside the COLMAP model, got none; add it.")
 
 
+def mask_of(masks: Path, picture_name: str) -> Path:
+    """The mask of a picture: its name with `.png` behind it, as COLMAP names masks, or its name ending in `.png`.
+
+    Args:
+        masks: the folder.
+        picture_name: relative path of the picture in the model.
+
+    Raises:
+        UserError: there is none.
+    """
+    whole = masks / f"{picture_name}.png"
+    for candidate in (whole, (masks / picture_name).with_suffix(".png")):
+        if candidate.is_file():
+            return candidate
+    raise UserError(f"{masks}: expected a mask {whole.name} for each picture, got none; add it or leave masks out.")
+
+
 def stated_views(model: Path) -> tuple[Path, list[StatedView]]:
     """Read the views of a COLMAP model, in the order of their names.
 

@@ -89,7 +89,7 @@ def frame_object(
     centre_x, centre_y = (left + right) / 2, (top + bottom) / 2
     side = round(max(larger_side / fill, 2 * _farthest_px(object_mask, centre_x, centre_y)))
     window_left, window_top = round(centre_x - side / 2), round(centre_y - side / 2)
-    window = _window(rgba, window_left, window_top, side)
+    window = square_window(rgba, window_left, window_top, side)
     cut_off_at = _edges_reached(object_mask)
     if cut_off_at:
         logger.warning(
@@ -116,8 +116,17 @@ def _farthest_px(object_mask: Bool[np.ndarray, "height width"], centre_x: float,
     return float(np.hypot(across, along).max())
 
 
-def _window(rgba: np.ndarray, left: int, top: int, side: int) -> np.ndarray:
-    """The square [4, side, side] at a place that may lie partly outside; transparent there."""
+def square_window(
+    rgba: Float[np.ndarray, "4 height width"], left: int, top: int, side: int
+) -> Float[np.ndarray, "4 side side"]:
+    """A square of a picture, which may lie partly outside; transparent there.
+
+    Args:
+        rgba: straight RGBA.
+        left: left edge of the square in pixels, perhaps negative.
+        top: its top edge.
+        side: its side.
+    """
     window = np.zeros((4, side, side), np.float32)
     height, width = rgba.shape[1:]
     y0, y1, x0, x1 = max(top, 0), min(top + side, height), max(left, 0), min(left + side, width)

@@ -105,7 +105,32 @@ def read_picture(
         UserError: the file is missing, no picture, damaged, too large, too small or fully transparent.
     """
     path = Path(path)
-    image, format_name, content = _open_header(path, max_pixels)
+    return decode_picture(
+        _read_content(path), path, max_pixels=max_pixels, smallest_side_px=smallest_side_px, allow_empty=allow_empty
+    )
+
+
+def decode_picture(
+    content: bytes,
+    path: Path,
+    *,
+    max_pixels: int = 64_000_000,
+    smallest_side_px: int = 16,
+    allow_empty: bool = False,
+) -> Picture:
+    """Decode the bytes of a picture file, as `read_picture` does.
+
+    Args:
+        content: of the file.
+        path: where it came from, for messages and the result.
+        max_pixels: refused above this many pixels, from the header alone.
+        smallest_side_px: refused if width or height is below.
+        allow_empty: whether a fully transparent picture is let through.
+
+    Raises:
+        UserError: no picture, damaged, too large, too small or fully transparent.
+    """
+    image, format_name = _open_header(path, content, max_pixels)
     width, height = image.size
     if width * height > max_pixels:
         raise UserError(
@@ -139,8 +164,7 @@ def read_picture(
     return Picture(rgba, has_alpha=bool((rgba[3] < 1).any()), path=path)
 
 
-def _open_header(path: Path, max_pixels: int) -> tuple[ImageFile.ImageFile, str, bytes]:
-    """Open a picture without decoding it: the image, its format's name (for messages) and the bytes of the file."""
+def _read_content(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise UserError(f"{path}: expected a picture file, got a folder; name a picture in it.")
@@ -152,9 +176,13 @@ def _open_header(path: Path, max_pixels: int) -> tuple[ImageFile.ImageFile, str,
                 f"{path}: expected a picture file of at most {_MAX_FILE_BYTES:,} bytes, got {num_bytes:,}; "
                 "save it smaller."
             )
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: expected a readable picture file, got: {error.strerror}; check the path.") from error
+
+
+def _open_header(path: Path, content: bytes, max_pixels: int) -> tuple[ImageFile.ImageFile, str]:
+    """Open a picture without decoding it: the image and its format's name (for messages)."""
     format_name = _sniffed_format(content[:32])
     if format_name is None:
         kind = "text" if _looks_like_text(content[:512]) else "unknown"
@@ -165,7 +193,7 @@ def _open_header(path: Path, max_pixels: int) -> tuple[ImageFile.ImageFile, str,
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _FORMATS[format_name](io.BytesIO(content)), format_name, content
+            return _FORMATS[format_name](io.BytesIO(content)), format_name
     except Image.DecompressionBombError as error:  # some decoders take memory for the whole canvas when they open it
         raise UserError(
             f"{path}: expected a picture of at most {max_pixels:,} pixels, got far more ({error}); make it smaller."
@@ -280,8 +308,7 @@ def write_png(path: str | Path, picture: Float[np.ndarray, "channels height widt
         UserError: the file cannot be written.
     """
     path = Path(path)
-    eight_bit = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
-    image = Image.fromarray(eight_bit[0] if len(eight_bit) == 1 else eight_bit.transpose(1, 2, 0))
+    image = _eight_bit_image(picture)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
@@ -293,6 +320,32 @@ def write_png(path: str | Path, picture: Float[np.ndarray, "channels height widt
         raise UserError(f"{path}: the picture cannot be written: {error.strerror}; choose another folder.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def encode_webp(picture: Float[np.ndarray, "channels height width"], quality: int) -> bytes:
+    """The bytes of a WebP file with straight alpha.
+
+    Args:
+        picture: RGB or straight RGBA in 0..1 (clipped).
+        quality: 0 to 99 of its colours, alpha being kept exactly; 100 keeps all exactly.
+    """
+    stream = io.BytesIO()
+    _eight_bit_image(picture).save(
+        stream, format="WEBP", quality=quality, lossless=quality == 100, exact=quality == 100, alpha_quality=100
+    )
+    return stream.getvalue()
+
+
+def encode_png(picture: Float[np.ndarray, "channels height width"]) -> bytes:
+    """The bytes of an 8-bit PNG file with straight alpha, of a grey, RGB or RGBA picture in 0..1 (clipped)."""
+    stream = io.BytesIO()
+    _eight_bit_image(picture).save(stream, format="PNG", compress_level=4)
+    return stream.getvalue()
+
+
+def _eight_bit_image(picture: np.ndarray) -> Image.Image:
+    eight_bit = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return Image.fromarray(eight_bit[0] if len(eight_bit) == 1 else eight_bit.transpose(1, 2, 0))
 
 
 def premultiply(rgba: Float[np.ndarray, "*batch 4 height width"]) -> Float[np.ndarray, "*batch 4 height width"]:

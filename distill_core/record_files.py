@@ -5,6 +5,7 @@ holds that against the files that are there. Paths, sizes and pictures come from
 and whatever does not fit is said once, or refused.
 """
 
+import io
 import logging
 import math
 import struct
@@ -279,7 +280,10 @@ def read_depth(files: ViewFiles) -> Float32[np.ndarray, "depth_height depth_widt
     if files.depth is None:
         raise ValueError(f"{files.name} has no depth")
     if files.depth_index is None:
-        depth = _read_depth_png(files.depth)
+        try:
+            depth = decode_depth(files.depth.read_bytes(), files.depth)
+        except OSError as error:
+            _refuse_depth(files.depth, str(error))
     else:
         depth = read_depth_archive(files.depth)[files.depth_index]
     return depth if files.distortion is None else undistort_values(depth, files.camera, files.distortion)
@@ -293,11 +297,16 @@ def read_normals(files: ViewFiles) -> Float32[np.ndarray, "3 height width"]:
     """
     if files.normals is None:
         raise ValueError(f"{files.name} has no normals")
-    normals = _read_rgba(files.normals)[:3] * 2 - 1
+    normals = decode_normals(_read_rgba(files.normals))
+    return normals if files.distortion is None else undistort_values(normals, files.camera, files.distortion)
+
+
+def decode_normals(rgba: Float32[np.ndarray, "4 height width"]) -> Float32[np.ndarray, "3 height width"]:
+    """Unit normals of a stored picture, 0 where empty."""
+    normals = rgba[:3] * 2 - 1
     length = np.sqrt((normals**2).sum(axis=0))
     # An empty pixel is stored as grey, 127.5 rounded: 0.004 a channel.
-    normals = np.where(length > 0.5, normals / np.maximum(length, 0.5), 0).astype(np.float32)
-    return normals if files.distortion is None else undistort_values(normals, files.camera, files.distortion)
+    return np.where(length > 0.5, normals / np.maximum(length, 0.5), 0).astype(np.float32)
 
 
 def read_depth_archive(path: Path) -> Float32[np.ndarray, "views depth_height depth_width"]:
@@ -324,11 +333,20 @@ def _cached_depth_archive(path: Path, _modified_ns: int) -> np.ndarray:
     return depth.astype(np.float32)
 
 
-def _read_depth_png(path: Path) -> np.ndarray:
+def decode_depth(content: bytes, path: Path) -> Float32[np.ndarray, "depth_height depth_width"]:
+    """The z-depth in world units that the bytes of a 16-bit grey PNG hold, 0 where empty.
+
+    Args:
+        content: of the file.
+        path: where it came from, for messages.
+
+    Raises:
+        UserError: another kind of picture, or a damaged one.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=["PNG"]) as image:
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
                 if math.prod(image.size) > _MAX_PIXELS or not image.mode.startswith("I;16"):
                     _refuse_depth(path, f"{image.size[0]} x {image.size[1]} of mode {image.mode}")
                 values = np.asarray(image)

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from distill_core.errors import UserError
 from distill_core.images import write_png
 from distill_core.record_files import (
     DEPTH_UNIT,
+    StatedView,
     ViewFiles,
     locate_views,
     read_colours,
@@ -208,12 +209,16 @@ def read_record(path: str | Path, split: str | None = None) -> MultiViewRecord:
     )
 
 
-def read_colmap(folder: str | Path, images: str | Path | None = None) -> MultiViewRecord:
+def read_colmap(
+    folder: str | Path, images: str | Path | None = None, masks: str | Path | None = None
+) -> MultiViewRecord:
     """Open a capture by its COLMAP model, binary or text, in the order of the pictures' names.
 
     Args:
         folder: the capture's folder (with sparse/0 or sparse) or the model's own.
         images: the folder of the pictures; None looks for `images` beside or above the model.
+        masks: the folder of grey pictures that become alpha, PICTURE.png or NAME.png for each; they must cut the object
+            out, which COLMAP's own masks need not.
 
     Raises:
         UserError: whatever a person can mend in the capture.
@@ -224,6 +229,8 @@ def read_colmap(folder: str | Path, images: str | Path | None = None) -> MultiVi
     source, stated = colmap.stated_views(model)
     pictures = colmap.images_folder(model) if images is None else Path(images)
     views, missing = locate_views(source, pictures, stated)
+    if masks is not None:
+        views = [replace(view, mask=colmap.mask_of(Path(masks), view.name)) for view in views]
     return _record(views, {"format": "colmap"}, missing)
 
 
@@ -240,7 +247,22 @@ def read_co3d(folder: str | Path, sequence: str | None = None) -> MultiViewRecor
     annotations = co3d.find_annotations(Path(folder))
     if annotations is None:
         raise UserError(f"{folder}: expected frame_annotations.jgz of one category, got none; name its folder.")
-    views, missing = locate_views(annotations, annotations.parent.parent, co3d.stated_views(annotations, sequence))
+    return _co3d_record(annotations, co3d.stated_views(annotations, sequence))
+
+
+def read_co3d_sequence(sequence: co3d.Sequence) -> MultiViewRecord:
+    """Open a sequence of CO3D whose annotations were read, without the frames that they leave out.
+
+    Raises:
+        UserError: no usable frame, or files that are missing.
+    """
+    if not sequence.views:
+        raise UserError(f"{sequence.annotations}: expected usable frames of {sequence.name}, got none; leave it out.")
+    return _co3d_record(sequence.annotations, sequence.views)
+
+
+def _co3d_record(annotations: Path, stated: list[StatedView]) -> MultiViewRecord:
+    views, missing = locate_views(annotations, annotations.parent.parent, stated)
     return _record(views, {"format": "co3d"}, missing)
 
 

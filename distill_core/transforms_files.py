@@ -51,9 +51,23 @@ def load_json_object(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
             raise UserError(f"{path}: expected at most {_MAX_FILE_BYTES:,} bytes, got {path.stat().st_size:,}.")
-        loaded = json.loads(path.read_bytes())
+        return parse_json_object(path.read_bytes(), path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}; check the path.") from error
+
+
+def parse_json_object(content: bytes, path: Path) -> dict[str, Any]:
+    """Parse JSON that holds an object.
+
+    Args:
+        content: of the file.
+        path: where it came from, for messages.
+
+    Raises:
+        UserError: no JSON, nested too deep or no object.
+    """
+    try:
+        loaded = json.loads(content)
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path} is not valid JSON (line {error.lineno}, column {error.colno}: {error.msg}); "
@@ -83,6 +97,24 @@ def stated_views(path: Path, split: str | None = None) -> tuple[list[StatedView]
         UserError: what a person can mend in the file.
     """
     top = load_json_object(path)
+    views = views_of(top, path)
+    if views[0].depth_path is None and (path.parent / "depth.npz").is_file():
+        views = _with_depth_archive(path.parent / "depth.npz", views)
+    if split is not None:
+        views = _views_of_split(path, top, views, split)
+    return views, metadata_of(top, path)
+
+
+def views_of(top: Mapping[str, Any], path: Path) -> list[StatedView]:
+    """The views that the content of a `transforms.json` states.
+
+    Args:
+        top: the content.
+        path: where it came from, for messages.
+
+    Raises:
+        UserError: what a person can mend in the file.
+    """
     frames = top.get("frames")
     if frames is None:
         raise UserError(f'{path} has no "frames"; expected a list of pictures with their poses.')
@@ -95,14 +127,10 @@ def stated_views(path: Path, split: str | None = None) -> tuple[list[StatedView]
         given = sum(getattr(view, kind) is not None for view in views)
         if given not in (0, len(views)):
             raise UserError(f"{path}: expected a {kind} for all frames or for none, got {given} of {len(views)}.")
-    if views[0].depth_path is None and (path.parent / "depth.npz").is_file():
-        views = _with_depth_archive(path.parent / "depth.npz", views)
     if any("mask_path" in frame for frame in frames):
         # They may cut the object out, or only what must not be learned: alpha alone says that.
         logger.warning("%s: masks (mask_path) are not used; store them as the pictures' alpha if they are.", path)
-    if split is not None:
-        views = _views_of_split(path, top, views, split)
-    return views, _metadata(path, top)
+    return views
 
 
 def splits_in(top: Mapping[str, Any]) -> list[str]:
@@ -128,7 +156,16 @@ def _views_of_split(path: Path, top: Mapping[str, Any], views: list[StatedView],
     return chosen
 
 
-def _metadata(path: Path, top: Mapping[str, Any]) -> dict[str, Any]:
+def metadata_of(top: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What stands under `onestep3d`, or, in a file by others, the plain values at the top that are no intrinsics.
+
+    Args:
+        top: the content of a `transforms.json`.
+        path: where it came from, for messages.
+
+    Raises:
+        UserError: a record of another schema version.
+    """
     ours = top.get("onestep3d")
     if ours is None:
         return {

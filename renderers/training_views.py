@@ -14,6 +14,7 @@ import torch
 
 from distill_core.cameras import Camera
 from distill_core.carving import carve_frustum
+from distill_core.distillation.draw_variation import mirrored, recoloured
 from distill_core.distillation.solid import SilhouetteRays, SolidSet
 from distill_core.distillation.view_source import ViewSet
 from renderers.lighting import StudioLight, bake_light
@@ -37,7 +38,6 @@ PHOTO_TEXTURED_PREFIXES = (
 """Names of scans and photo-textured models begin with these."""
 
 _RAYS = 1024
-_PALER_SHARE = 0.25
 _KEPT_SOURCES, _KEPT_TARGETS, _KEPT_SOLIDS = 2, 6, 4
 """Views of one rendering. Lighting a mesh takes longer than all of them, so that each draw takes only some."""
 
@@ -150,7 +150,7 @@ class TrainingViews:
         generator = np.random.default_rng((self.seed, 1, index))
         targets = _KEPT_SOURCES + generator.permutation(len(kept.cameras) - _KEPT_SOURCES)[: self.settings.targets]
         chosen = [int(generator.integers(_KEPT_SOURCES)), *targets.tolist()]
-        pictures = _recoloured(kept.pictures[chosen], generator)
+        pictures = recoloured(kept.pictures[chosen], generator)
         drawn = ViewSet(
             torch.from_numpy(pictures),
             [kept.cameras[number] for number in chosen],
@@ -166,7 +166,7 @@ class TrainingViews:
         generator = np.random.default_rng((self.seed, 2, index))
         chosen = generator.permutation(len(kept.cameras))[: self.settings.sources_per_solid].tolist()
         cameras = [kept.cameras[number] for number in chosen]
-        pictures = np.concatenate([_recoloured(kept.pictures[number][None], generator) for number in chosen])
+        pictures = np.concatenate([recoloured(kept.pictures[number][None], generator) for number in chosen])
         labels = np.unpackbits(kept.occupied[chosen], axis=-1)
         origins, directions, hits = _silhouette_rays(generator, kept, (len(chosen), _RAYS))
         for number, source in enumerate(cameras):
@@ -263,20 +263,6 @@ class TrainingViews:
         return replace(mesh, corners=mesh.corners * scale + offset)
 
 
-def mirrored(views: ViewSet) -> ViewSet:
-    """The views of the mirror image of the object: pictures flipped, cameras mirrored in the plane x = 0."""
-    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
-    cameras = [
-        replace(camera, cx=camera.width - camera.cx, camera_to_world=mirror @ camera.camera_to_world @ mirror)
-        for camera in views.cameras
-    ]
-    normals = views.normals
-    if normals is not None:
-        normals = normals.flip(-1) * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
-    depth = None if views.depth is None else views.depth.flip(-1)
-    return ViewSet(views.pictures.flip(-1), cameras, depth, normals, views.name)
-
-
 def _as_bytes(pictures: np.ndarray) -> np.ndarray:
     """Pictures in 0..1 as uint8."""
     return np.rint(pictures * 255).astype(np.uint8)
@@ -303,18 +289,3 @@ def _silhouette_rays(
     in_camera /= np.linalg.norm(in_camera, axis=-1, keepdims=True)
     to_world = np.stack([camera.camera_to_world for camera in cameras])[chosen]
     return to_world[..., :3, 3].copy(), np.einsum("srij,srj->sri", to_world[..., :3, :3], in_camera), hits
-
-
-def _recoloured(pictures: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """All bytes [V, 4, H, W] of a draw in 0..1, with one change of colour: channels, gain, contrast, paleness."""
-    result = pictures.astype(np.float32) / 255
-    if generator.random() < 0.5:
-        result[:, :3] = result[:, generator.permutation(3)]
-    gain = generator.uniform(0.8, 1.15)
-    gamma = generator.uniform(0.85, 1.2)
-    if generator.random() < 0.6:
-        result[:, :3] = np.clip(result[:, :3] ** gamma * gain, 0, 1)
-    if generator.random() < _PALER_SHARE:
-        grey = result[:, :3].mean(1, keepdims=True)
-        result[:, :3] = grey + generator.uniform(0.1, 1) * (result[:, :3] - grey)
-    return result

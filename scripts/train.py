@@ -1,7 +1,7 @@
 """Train the view generator: first `solid`, then `denoising`, then `consistency`, with the same --output-dir.
 
-The same command goes on with a training that was stopped. At the end of the second and third stage a checkpoint,
-model.safetensors, lies in the stage's folder.
+--data is a folder of packed models, of records or of shards. The same command goes on with a training that was stopped.
+At the end of the second and third stage a checkpoint, model.safetensors, lies in the stage's folder.
 """
 
 from typing import Annotated

@@ -21,6 +21,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Modules whose tensor annotations beartype checks while tests run. Never one that holds numba kernels: the hook
 # decorates every function, and numba cannot compile a decorated one. tests/test_doors.py asserts that it is complete.
 SHAPE_CHECKED_MODULES = [
+    "distill_core.ball_framing",
+    "distill_core.capture_normalisation",
     "distill_core.cluttered_background",
     "distill_core.contact_sheet",
     "distill_core.correspondences",
@@ -28,6 +30,7 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.diffusion.schedules",
     "distill_core.distillation.batches",
     "distill_core.distillation.consistency",
+    "distill_core.distillation.draw_variation",
     "distill_core.distillation.noise_levels",
     "distill_core.distillation.picture_losses",
     "distill_core.distillation.solid",

@@ -1,4 +1,4 @@
-"""The three stages of training the view generator on packed models: solid, denoising, consistency.
+"""The three stages of training the view generator on models or records: solid, denoising, consistency.
 
 Each stage keeps its state and log in a folder of its own inside the output folder and goes on by the same call; the
 second and third leave a checkpoint, `model.safetensors`, there.
@@ -28,6 +28,7 @@ from distill_core.models.view_generator import ViewGenerator
 from distill_core.models.view_network import ViewNetwork
 from distill_core.progress import Progress
 from gs_integration.pipelines.devices import torch_device
+from gs_integration.pipelines.training_data import TrainingData, open_training_data
 from gs_integration.pipelines.training_settings import (
     ConsistencyJob,
     DenoisingJob,
@@ -37,7 +38,6 @@ from gs_integration.pipelines.training_settings import (
     networks_of,
 )
 from gs_integration.pipelines.training_validation import one_step_figures
-from renderers.training_views import TrainingViews, TrainingViewsSettings
 
 CHECKPOINT_FILE = "model.safetensors"
 
@@ -69,36 +69,37 @@ def train_generator(job: SolidJob | DenoisingJob | ConsistencyJob, progress: Pro
 
 def _train_solid(job: SolidJob, progress: Progress) -> Path:
     folder, networks = job.output_dir / "solid", networks_of(job.preset)
-    source = _views(job, networks.solid.resolution_px)
+    data = open_training_data(job, networks.solid.resolution_px, for_solids=True)
     student = _fresh(networks, job.training.seed).solid_network.requires_grad_(requires_grad=True)
     begun = {} if job.initial is None else {"initial": _begin(student, job.initial, "solid")}
     train(
         student.to(torch_device(job.device)),
         solid_loss,
-        SolidBatches(source, job.draws_per_step),
+        SolidBatches(data.source, job.draws_per_step),
         job.training,
         folder,
         progress,
-        recipe=_recipe(job, {"networks": networks.solid.model_dump(mode="json"), **begun}),
+        recipe=_recipe(job, data, {"networks": networks.solid.model_dump(mode="json"), **begun}),
     )
     return folder / STATE_FILE
 
 
 def _train_denoising(job: DenoisingJob, progress: Progress) -> Path:
     folder, networks, device = job.output_dir / "denoising", networks_of(job.preset), torch_device(job.device)
-    source = _views(job, networks.view.resolution_px)
+    data = open_training_data(job, networks.view.resolution_px)
     generator = _fresh(networks, job.training.seed)
     solid = _trained_solid(generator.solid_network, (job.solid or job.output_dir) / "solid" / STATE_FILE).to(device)
     begun = {} if job.initial is None else {"initial": _begin(generator.view_network, job.initial, "view")}
     result = train(
         generator.view_network.requires_grad_(requires_grad=True).to(device),
         Denoising(job.denoising, networks.view.sigma_data),
-        ViewBatches(source, job.draws_per_step, solid, seed=job.training.seed),
+        _view_batches(data, job, solid),
         job.training,
         folder,
         progress,
         recipe=_recipe(
             job,
+            data,
             {
                 "networks": networks.model_dump(mode="json"),
                 "solid": _fingerprint(solid.state_dict()),
@@ -108,24 +109,25 @@ def _train_denoising(job: DenoisingJob, progress: Progress) -> Path:
         ),
         evaluate=_figures(job, solid, networks),
     )
-    return _saved(folder, solid, result, networks, job)
+    return _saved(folder, solid, result, networks, job, data)
 
 
 def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
     folder, device = job.output_dir / "consistency", torch_device(job.device)
     teacher = load_generator(_teacher_file(job), device)
-    source = _views(job, teacher.settings.view.resolution_px)
+    data = open_training_data(job, teacher.settings.view.resolution_px)
     student = copy.deepcopy(teacher.view_network).requires_grad_(requires_grad=True)
     pairs = pairs_of(job.consistency, teacher.view_network)
     result = train(
         student,
         Consistency(job.consistency, pairs, teacher.settings.view.sigma_data),
-        ViewBatches(source, job.draws_per_step, teacher.solid_network, seed=job.training.seed),
+        _view_batches(data, job, teacher.solid_network),
         job.training,
         folder,
         progress,
         recipe=_recipe(
             job,
+            data,
             {
                 "networks": teacher.settings.model_dump(mode="json"),
                 "solid": _fingerprint(teacher.solid_network.state_dict()),
@@ -135,14 +137,12 @@ def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
         ),
         evaluate=_figures(job, teacher.solid_network, teacher.settings),
     )
-    return _saved(folder, teacher.solid_network, result, teacher.settings, job)
+    return _saved(folder, teacher.solid_network, result, teacher.settings, job, data)
 
 
-def _views(job: TrainingJob, resolution_px: int) -> TrainingViews:
-    settings = TrainingViewsSettings(
-        resolution_px=resolution_px, distinct_draws=job.distinct_draws, varied_share=job.varied_share
-    )
-    return TrainingViews(job.data, settings, seed=job.training.seed)
+def _view_batches(data: TrainingData, job: ViewJob, solid: SolidNetwork) -> ViewBatches:
+    shares = {} if data.has_surfaces else {"surface_share": 0.0}
+    return ViewBatches(data.source, job.draws_per_step, solid, seed=job.training.seed, **shares)
 
 
 def _figures(
@@ -214,6 +214,7 @@ def _saved(
     result: TrainingResult[ViewNetwork],
     networks: ViewGeneratorSettings,
     job: ViewJob,
+    data: TrainingData,
 ) -> Path:
     path = folder / CHECKPOINT_FILE
     facts = {
@@ -221,24 +222,19 @@ def _saved(
         "steps": result.steps,
         "minutes": round(result.seconds / 60, 1),
         "seed": job.training.seed,
-        "data_sha256": _data_hash(job.data),
+        "data_sha256": data.sha256,
     }
     save_generator(path, ViewGenerator(solid, result.average, networks), {"training": facts})
     return path
 
 
-def _recipe(job: TrainingJob, more: Mapping[str, Any]) -> dict[str, Any]:
+def _recipe(job: TrainingJob, data: TrainingData, more: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "draws_per_step": job.draws_per_step,
         "distinct_draws": job.distinct_draws,
-        "data": _data_hash(job.data),
+        "data": data.sha256,
         **more,
     }
-
-
-def _data_hash(models_dir: Path) -> str:
-    """SHA-256 of the index, which names every model and its split."""
-    return hashlib.sha256((models_dir / "index.csv").read_bytes()).hexdigest()
 
 
 def _fingerprint(weights: Mapping[str, Tensor]) -> str:

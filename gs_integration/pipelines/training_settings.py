@@ -1,9 +1,10 @@
 """What a person can choose about training the view generator. No torch here."""
 
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from distill_core.distillation.settings import ConsistencySettings, DenoisingSettings, TrainingSettings
 from distill_core.models.settings import SolidNetworkSettings, ViewGeneratorSettings, ViewNetworkSettings
@@ -14,7 +15,10 @@ class TrainingJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Path = Field(description="folder of packed training models with their index.csv")
+    data: Annotated[str, BeforeValidator(os.fspath)] = Field(
+        description="packed models (a folder with index.csv), records (a folder of folders with transforms.json), or "
+        "shards (a folder with shards.json, or an address such as s3://bucket/shards)"
+    )
     output_dir: Path = Field(description="folder of the training; each stage has a folder of its own inside")
     preset: Literal["small", "tiny"] = Field(
         default="small", description="size of the networks; tiny is of no use but to try the machinery"
@@ -26,15 +30,16 @@ class TrainingJob(BaseModel):
     distinct_draws: int | None = Field(
         default=3000,
         ge=1,
-        description="draws that are rendered and kept in memory to be met again, in other colours and mirrored (0.4 MB "
-        "each for the solid, 1.6 MB for the views); None renders anew each time, which takes as long as the training",
+        description="of models: draws that are rendered and kept in memory to be met again, in other colours and "
+        "mirrored (0.4 MB each for the solid, 1.6 MB for the views); None renders anew each time, which takes as long "
+        "as the training",
     )
     varied_share: float = Field(
         default=0.7,
         ge=0,
         le=1,
-        description="share of the draws whose object is stretched, tapered or bulged: a few thousand models teach more "
-        "shapes so",
+        description="of models: share of the draws whose object is stretched, tapered or bulged: a few thousand models "
+        "teach more shapes so",
     )
     training: TrainingSettings = TrainingSettings()
 

@@ -27,6 +27,11 @@ LONG_JOBS = {
     "scripts/fit_splats.py": ["{assets}/captures/nerf_synthetic_chair", "--output-dir", "{out}/splats"],
     "scripts/generate_views.py": ["{assets}/pictures/cat_statue.jpg", "--output-dir", "{out}/views"],
     "scripts/image_to_3dgs.py": ["{assets}/pictures", "--output-dir", "{out}/splats"],
+    "scripts/import_records.py": [
+        *["{assets}/captures/co3d_apple", "--cut-out", "grabcut", "--largest-side", "4096"],
+        *["--output-dir", "{out}/records"],
+    ],
+    "scripts/make_shards.py": ["{assets}/captures", "--output-dir", "{out}/shards"],
     "scripts/synchronize.py": [
         *["panorama", "--checkpoint", "gaussian-field:{assets}/pictures/tulips.jpg"],
         *["--steps", "500", "--output-dir", "{out}/panorama"],

@@ -68,7 +68,7 @@ def test_another_presets_solid_is_a_sentence(trained, job, tmp_path):
 
 
 def test_missing_data_is_a_sentence(job, tmp_path):
-    with pytest.raises(UserError, match=r"expected the index of a folder of packed models"):
+    with pytest.raises(UserError, match=r"Expected packed models \(index\.csv\), shards"):
         train_generator(SolidJob(**(job | {"data": tmp_path, "output_dir": tmp_path})), SilentProgress())
 
 
