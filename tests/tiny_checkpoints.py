@@ -1,5 +1,7 @@
 """Text-to-image checkpoints of the published classes, a few thousand weights each, written as published ones are."""
 
+import copy
+import importlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +36,8 @@ def write_tiny_checkpoints(folder: Path) -> TinyCheckpoints:
     Args:
         folder: exists.
     """
-    import diffusers
-    import torch
-    import transformers
-
+    diffusers, transformers = _library("diffusers"), _library("transformers")
+    torch = _library("torch")
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     names = TinyCheckpoints(*(folder / name for name in TinyCheckpoints.__annotations__))
@@ -84,9 +84,13 @@ def write_tiny_checkpoints(folder: Path) -> TinyCheckpoints:
     return names
 
 
-def _unet(**changes: Any) -> Any:
-    import diffusers
+def _library(name: str) -> Any:
+    """A module that takes long to import, and whose names type checkers do not find."""
+    return importlib.import_module(name)
 
+
+def _unet(**changes: Any) -> Any:
+    diffusers = _library("diffusers")
     values: dict[str, Any] = {
         "sample_size": LATENT_PX,
         "block_out_channels": _WIDTHS,
@@ -101,8 +105,7 @@ def _unet(**changes: Any) -> Any:
 
 
 def _vae() -> Any:
-    import diffusers
-
+    diffusers = _library("diffusers")
     return diffusers.AutoencoderKL(
         block_out_channels=(8, 16),
         down_block_types=("DownEncoderBlock2D",) * 2,
@@ -116,8 +119,7 @@ def _vae() -> Any:
 
 def _tokenizer(folder: Path) -> Any:
     """Letters, each alone and at the end of a word, and the signs that frame a prompt."""
-    import transformers
-
+    transformers = _library("transformers")
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,-"
     words = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters), "th", "the</w>"]
     folder.mkdir()
@@ -127,8 +129,7 @@ def _tokenizer(folder: Path) -> Any:
 
 
 def _text_encoder(*, projected: bool) -> Any:
-    import transformers
-
+    transformers = _library("transformers")
     kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
     return kind(
         transformers.CLIPTextConfig(
@@ -148,9 +149,7 @@ def _text_encoder(*, projected: bool) -> Any:
 
 def _controlnet(unet: Any) -> Any:
     """A ControlNet as its training starts, but for its last layers, which are zero there and say nothing."""
-    import diffusers
-    import torch
-
+    diffusers, torch = _library("diffusers"), _library("torch")
     controlnet = diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 16))
     for layer in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
         torch.nn.init.normal_(layer.weight, std=0.2)
@@ -160,10 +159,7 @@ def _controlnet(unet: Any) -> Any:
 
 def _write_ip_adapter(folder: Path, unet: Any) -> None:
     """Weights as the published adapters name them: four tokens of a picture, and keys and values of each layer."""
-    import torch
-    import transformers
-    from safetensors.torch import save_file
-
+    torch, transformers = _library("torch"), _library("transformers")
     encoder = transformers.CLIPVisionModelWithProjection(
         transformers.CLIPVisionConfig(
             hidden_size=FEATURES,
@@ -188,16 +184,12 @@ def _write_ip_adapter(folder: Path, unet: Any) -> None:
         key = modules[name.removesuffix(".processor")].to_k.weight
         for part in ("to_k_ip", "to_v_ip"):
             tensors[f"ip_adapter.{2 * number + 1}.{part}.weight"] = torch.randn(key.shape) / FEATURES**0.5
-    save_file(tensors, folder / "models" / "ip-adapter_sd15.safetensors")
+    _library("safetensors.torch").save_file(tensors, folder / "models" / "ip-adapter_sd15.safetensors")
 
 
 def _write_lora(folder: Path, unet: Any) -> None:
-    import copy
-
-    import diffusers
-    import peft
-    from peft.utils import get_peft_model_state_dict
-
+    diffusers, peft = _library("diffusers"), _library("peft")
     adapted = copy.deepcopy(unet)
     adapted.add_adapter(peft.LoraConfig(r=2, lora_alpha=4, target_modules=["to_q", "to_v"], init_lora_weights=False))
-    diffusers.StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=get_peft_model_state_dict(adapted))
+    layers = peft.get_peft_model_state_dict(adapted)
+    diffusers.StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=layers)

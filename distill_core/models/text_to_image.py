@@ -61,11 +61,11 @@ class TextCondition:
     def _each(self, change: Any) -> "TextCondition":
         changed: dict[str, Any] = {}
         for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in ("embeddings", "pooled", "sizes") and value is not None:
-                changed[field.name] = change(value)
-            elif field.name in ("image_prompts", "controls"):
+            value: Any = getattr(self, field.name)
+            if field.name in ("image_prompts", "controls"):
                 changed[field.name] = tuple(change(tensor) for tensor in value)
+            elif field.name in ("embeddings", "pooled", "sizes") and value is not None:
+                changed[field.name] = change(value)
         return replace(self, **changed)
 
 

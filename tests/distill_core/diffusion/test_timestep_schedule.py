@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,8 +10,8 @@ from distill_core.diffusion.timestep_schedule import TimestepSchedule, student_t
 diffusers = pytest.importorskip("diffusers", reason="needs the extra 'pretrained'")
 
 
-def published(**changes) -> object:
-    values = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", **changes}
+def published(**changes: Any) -> Any:
+    values: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", **changes}
     return diffusers.DDIMScheduler(timestep_spacing="trailing", clip_sample=False, **values)
 
 
