@@ -122,11 +122,12 @@ def test_the_network_is_told_of_every_view(told, all_parts, picture, tiny_checkp
     assert said.neighbours[2].tolist()[:2] == [2, 0]
     surface = render_views(prepare(charted_box()), cameras, supersampling=1)
     torch.testing.assert_close(said.controls[0], depth_control(torch.from_numpy(surface.depth)))
-    # The middle of the first view is the cube's side towards it: blue; from above it sees the top, towards it, too.
-    for view in (0, 4):
-        torch.testing.assert_close(
-            said.controls[1][view, :, PX // 2, PX // 2], torch.tensor([0.5, 0.5, 1.0]), atol=0.01, rtol=0
-        )
+    # The ring looks down by 15 degrees on the cube's sides, whose normals point down by as much there; the pole looks
+    # straight at the top.
+    tilt = np.radians(15.0)
+    for view, colour in ((0, [0.5, 0.5 - np.sin(tilt) / 2, 0.5 + np.cos(tilt) / 2]), (4, [0.5, 0.5, 1.0])):
+        middle = said.controls[1][view, :, PX // 2, PX // 2]
+        np.testing.assert_allclose(middle.numpy(), colour, atol=0.01)
     assert said.without is not None
     assert float(said.without.image_prompts[0].abs().max()) == 0
 
