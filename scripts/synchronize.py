@@ -73,9 +73,10 @@ def main(settings: Panorama | Panorama360 | Ambiguous | Zoom | Sequence, progres
     with recorded_run(progress, command=shlex.join(["python", *sys.argv])) as record:
         result = synchronize_pictures(settings, record.progress)
         save_joint_pictures(result, settings.output_dir, record)
+    contrast = "" if result.contrast is None else f" and have {result.contrast:.0%} of the field's contrast"
     say(
-        f"{len(result.views)} views agree to {result.consistency:.1f} dB and have {result.contrast:.0%} of the "
-        f"field's contrast; they cover {result.coverage:.1%} of the picture"
+        f"{len(result.views)} views agree to {result.consistency:.1f} dB{contrast}; they cover {result.coverage:.1%} "
+        "of the picture"
     )
     say(f"wrote {settings.output_dir}")
 

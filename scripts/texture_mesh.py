@@ -1,4 +1,4 @@
-"""Texture a mesh after one picture: views of it, denoised together, agree on one texture.
+"""Texture a mesh after one picture, or after a prompt: views of it, denoised together, agree on one texture.
 
 Writes textured.glb, texture.png, turntable.mp4, preview.png, input.png, views/, transforms.json and report.json.
 """
@@ -6,14 +6,20 @@ Writes textured.glb, texture.png, turntable.mp4, preview.png, input.png, views/,
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import tyro
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from distill_core.progress import Progress
 from gs_integration.pipelines.texture_settings import TextureSettings
 from scripts.command_line import run, say
+
+if TYPE_CHECKING:
+    from distill_core.models.text_to_image import TextToImage
+    from distill_core.models.view_generator import ViewGenerator
+    from gs_integration.pipelines.report import RunRecord
+    from gs_integration.pipelines.texture_results import TexturedResult
 
 
 class TextureMesh(TextureSettings):
@@ -22,46 +28,85 @@ class TextureMesh(TextureSettings):
     mesh: Annotated[Path, tyro.conf.Positional] = Field(
         description="the mesh: .glb, .gltf, .obj, .ply, .stl or .dae, with or without texture coordinates"
     )
-    image: Path = Field(description="a picture of it, or of another object whose colours it shall have")
+    image: Path | None = Field(
+        default=None,
+        description="a picture of it, or of another object whose colours it shall have; with --prompt only what an "
+        "--ip-adapter hears",
+    )
     output_dir: Path = Field(description="folder of the results")
+
+    @model_validator(mode="after")
+    def _check_image(self) -> Self:
+        prompted = bool(self.prompted.text.prompt)
+        if self.image is None and not prompted:
+            raise ValueError("expected --image PICTURE, or --prompt TEXT with --checkpoint, got neither")
+        if prompted and (self.image is None) != (self.prompted.ip_adapter is None):
+            raise ValueError("expected --image and --ip-adapter together beside --prompt, got one without the other")
+        return self
 
 
 def main(settings: TextureMesh, progress: Progress) -> None:
     """Texture the mesh, write it, and say how well the views agree."""
     from distill_core.images import read_picture
     from gs_integration.output_folder import check_replaceable
-    from gs_integration.pipelines.report import file_sha256, recorded_run
+    from gs_integration.pipelines.report import recorded_run
     from gs_integration.pipelines.result_names import TEXTURE_RESULTS
     from renderers.meshes import load_mesh
 
     check_replaceable(settings.output_dir, TEXTURE_RESULTS)
     with recorded_run(progress, command=shlex.join(["python", *sys.argv])) as record:
-        picture = read_picture(settings.image)
+        picture = None if settings.image is None else read_picture(settings.image)
         mesh = load_mesh(settings.mesh, up_axis=None if settings.up_axis == "auto" else settings.up_axis)
         # Torch takes seconds to import: a picture or a mesh that cannot be used is refused before.
-        from distill_core.models.checkpoint_loading import find_checkpoint, load_generator
-        from gs_integration.pipelines.devices import torch_device
         from gs_integration.pipelines.texture_mesh import texture_mesh
 
         record.progress.stage("checkpoint", None)
-        file = find_checkpoint(settings.generator.checkpoint)
-        generator = load_generator(file, torch_device(settings.generator.device))
-        record.checkpoint = {"name": settings.generator.checkpoint, "sha256": file_sha256(file)}
-        result = texture_mesh(mesh, picture, settings, generator, record.progress)
+        result = texture_mesh(mesh, picture, settings, load_model(settings, record), record.progress)
         result.save(settings.output_dir, record)
-    say(result.source.elevation_sentence())
-    laid = {"pixels": "pixels lie", "colours": "colours are stretched", "nothing": "colours are not laid"}
-    say(
-        f"The outlines of picture and mesh overlap by {result.outline_iou:.0%}; the picture's "
-        f"{laid[result.picture_lifted]} on the mesh."
+    say_result(result)
+    say(f"wrote {settings.output_dir}")
+
+
+def load_model(settings: TextureMesh, record: "RunRecord") -> "ViewGenerator | TextToImage":
+    """Return the model that the settings name, and put it on record."""
+    from distill_core.models.checkpoint_loading import find_checkpoint, load_generator
+    from distill_core.models.text_to_image_loading import load_text_to_image
+    from gs_integration.pipelines.devices import torch_device
+    from gs_integration.pipelines.report import file_sha256
+
+    name, device = settings.generator.checkpoint, torch_device(settings.generator.device)
+    prompted = settings.prompted
+    if not prompted.text.prompt:
+        file = find_checkpoint(name)
+        record.checkpoint = {"name": name, "sha256": file_sha256(file)}
+        return load_generator(file, device)
+    record.checkpoint = {"name": name}
+    return load_text_to_image(
+        name,
+        device,
+        lora=prompted.text.lora,
+        controls=[control for control in (prompted.control, prompted.normal_control) if control is not None],
+        ip_adapter=prompted.ip_adapter,
+        ip_adapter_file=prompted.ip_adapter_file,
+        ip_adapter_scale=prompted.ip_adapter_scale,
     )
+
+
+def say_result(result: "TexturedResult") -> None:
+    """Say what became of the picture, and how well the views agree."""
+    if result.source is not None and result.outline_iou is not None:
+        say(result.source.elevation_sentence())
+        laid = {"pixels": "pixels lie", "colours": "colours are stretched", "nothing": "colours are not laid"}
+        say(
+            f"The outlines of picture and mesh overlap by {result.outline_iou:.0%}; the picture's "
+            f"{laid[result.picture_lifted]} on the mesh."
+        )
     say(
         f"{len(result.cameras)} views texture {result.coverage.view_share:.1%} of what they show, "
         f"{result.coverage.surface_share:.1%} of the surface, and agree with the texture to "
         f"{result.consistency_psnr.mean():.1f} dB; seams jump {result.seams.ratio:.2f} times as far as colours beside "
         "them."
     )
-    say(f"wrote {settings.output_dir}")
 
 
 if __name__ == "__main__":

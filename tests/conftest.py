@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from jaxtyping import install_import_hook
 
+from tests.tiny_checkpoints import TinyCheckpoints, write_tiny_checkpoints
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Modules whose tensor annotations beartype checks while tests run. Never one that holds numba kernels: the hook
@@ -28,6 +30,7 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.correspondences",
     "distill_core.diffusion.parameterizations",
     "distill_core.diffusion.schedules",
+    "distill_core.diffusion.timestep_schedule",
     "distill_core.distillation.batches",
     "distill_core.distillation.consistency",
     "distill_core.distillation.draw_variation",
@@ -44,9 +47,14 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.metrics",
     "distill_core.models.blocks",
     "distill_core.models.condition",
+    "distill_core.models.control_pictures",
     "distill_core.models.correspondence_attention",
     "distill_core.models.correspondence_tuning",
+    "distill_core.models.latent_codec",
+    "distill_core.models.shared_attention",
     "distill_core.models.solid_network",
+    "distill_core.models.text_to_image",
+    "distill_core.models.view_directions",
     "distill_core.models.view_generator",
     "distill_core.models.view_network",
     "distill_core.plain_background",
@@ -91,6 +99,7 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.texture_denoising",
     "gs_integration.texture_feedback",
     "gs_integration.texture_filling",
+    "gs_integration.texture_latents",
     "gs_integration.texture_methods",
     "gs_integration.texture_projection",
     "gs_integration.texture_scores",
@@ -137,6 +146,13 @@ def shared_assets() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the assets, expected at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> TinyCheckpoints:
+    """Published kinds of text-to-image checkpoints, tiny, with random weights."""
+    pytest.importorskip("diffusers", reason="needs the extra 'pretrained'")
+    return write_tiny_checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
 @pytest.fixture(autouse=True)

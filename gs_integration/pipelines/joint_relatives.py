@@ -7,41 +7,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill_core.diffusion.denoiser import Denoiser
 from distill_core.diffusion.samplers import SamplerStep
 from distill_core.diffusion.time_grids import uniform_times
 from distill_core.metrics import random_feature_distance
 from distill_core.progress import Progress
 from distill_core.synchronization.loop import Synchronized, synchronize
-from distill_core.synchronization.perceptual_guidance import PerceptualGuidance
+from distill_core.synchronization.perceptual_guidance import PerceptualGuidance, to_pictures
 from distill_core.synchronization.projections import Projection
 from distill_core.synchronization.score_distillation import distill_canonical
 from distill_core.synchronization.steps import JointProcess
 from distill_core.synchronization.strategies import strategy_named
 from distill_core.synchronization.view_updates import update_views
+from gs_integration.pipelines.joint_denoisers import ViewDenoiser
 from gs_integration.pipelines.synchronization_settings import JointSettings
 
 
 def run_joint(
     settings: JointSettings,
     projection: Projection,
-    denoiser: Denoiser[None],
+    denoised: ViewDenoiser,
     make_step: Callable[[], SamplerStep],
     device: torch.device,
     progress: Progress,
-    preview: Callable[[Tensor], np.ndarray],
 ) -> Synchronized:
     """Make views that agree.
 
     Args:
         settings: how.
         projection: of the views.
-        denoiser: of the views.
+        denoised: what denoises the views, and what it is told.
         make_step: makes the sampler's step.
         device: where to compute.
-        progress: begins the stage "views", a step each.
-        preview: makes a picture [3, H, W] in 0..1 of a canonical sample.
+        progress: begins the stage "views", a step each; previews show the canonical sample.
     """
+    denoiser, condition = denoised.denoiser, denoised.condition
+
+    def preview(canonical: Tensor) -> np.ndarray:
+        # Of a stack its widest picture.
+        first = canonical[None] if canonical.ndim == 3 else canonical[:1]
+        return (denoised.preview(first)[0].float().cpu() * 0.5 + 0.5).clamp(0, 1).numpy()
+
     times, generator = uniform_times(settings.steps), torch.Generator().manual_seed(settings.seed)
     views = projection.instances_shape[0]
     progress.stage("views", settings.steps * (views if settings.relative == "view-updates" else 1))
@@ -49,14 +54,14 @@ def run_joint(
         case "none" | "perceptual":
             guided = settings.relative == "perceptual"
             process = JointProcess(
-                projection, denoiser, None, strategy_named(settings.strategy), settings.keep_variance
+                projection, denoiser, condition, strategy_named(settings.strategy), settings.keep_variance
             )
             # What is guided needs gradients, which inference mode rules out.
             with torch.no_grad() if guided else torch.inference_mode():
                 return synchronize(
                     process,
                     times,
-                    (lambda: _guided(make_step(), settings)) if guided else make_step,
+                    (lambda: _guided(make_step(), settings, denoised)) if guided else make_step,
                     generator,
                     noise=settings.noise,
                     synchronized_times=(settings.sync_from, settings.sync_until),
@@ -69,7 +74,7 @@ def run_joint(
                 return update_views(
                     projection,
                     denoiser,
-                    lambda trimap: None,
+                    lambda trimap: condition,
                     times,
                     make_step,
                     generator,
@@ -83,7 +88,7 @@ def run_joint(
             return distill_canonical(
                 projection,
                 denoiser,
-                lambda draws: (every, None),
+                lambda draws: (every, condition),
                 generator,
                 steps=settings.steps,
                 device=device,
@@ -94,5 +99,10 @@ def run_joint(
             assert_never(settings.relative)
 
 
-def _guided(step: SamplerStep, settings: JointSettings) -> PerceptualGuidance:
-    return PerceptualGuidance(step, random_feature_distance, weight=settings.perceptual_weight)
+def _guided(step: SamplerStep, settings: JointSettings, denoised: ViewDenoiser) -> PerceptualGuidance:
+    return PerceptualGuidance(
+        step,
+        random_feature_distance,
+        weight=settings.perceptual_weight,
+        decode=lambda clean: to_pictures(denoised.to_pictures(clean, False)),
+    )

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from distill_core.progress import Progress
 
 _OWN_PACKAGES = ("distill_core", "renderers", "gs_integration")
-_REPORTED_PACKAGES = ("torch", "numpy", "numba", "scipy", "pillow", "opencv-python-headless", "gsplat")
+_REPORTED_PACKAGES = ("torch", "numpy", "numba", "scipy", "pillow", "opencv-python-headless", "gsplat", "diffusers")
 
 
 class StageClock:

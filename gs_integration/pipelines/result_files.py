@@ -23,28 +23,29 @@ _PREVIEW_COLUMNS = 9
 
 def write_pictures(
     folder: Path,
-    source: Float[np.ndarray, "4 side side"],
-    source_camera: Camera,
+    source: tuple[Float[np.ndarray, "4 side side"], Camera] | None,
     pictures: Float[np.ndarray, "views 4 height width"],
     cameras: Sequence[Camera],
     metadata: dict[str, object],
 ) -> None:
-    """Write `input.png`, `views/NNN.png` and the `transforms.json` that any nerfstudio tool reads.
+    """Write `input.png` if there is one, `views/NNN.png` and the `transforms.json` that any nerfstudio tool reads.
 
     Args:
         folder: exists.
-        source: the framed picture, straight RGBA; the first frame.
-        source_camera: its camera.
+        source: the framed picture, straight RGBA, and its camera: the first frame.
         pictures: the generated views, straight RGBA.
         cameras: one a view.
         metadata: goes into transforms.json under `onestep3d`.
     """
-    write_png(folder / "input.png", source)
+    first = [] if source is None else [("input.png", *source)]
+    for name, picture, _ in first:
+        write_png(folder / name, picture)
     (folder / "views").mkdir()
     names = [f"views/{view:03d}.png" for view in range(len(cameras))]
     for name, picture in zip(names, pictures, strict=True):
         write_png(folder / name, picture)
-    text = transforms_text([source_camera, *cameras], ["input.png", *names], metadata=metadata)
+    all_cameras = [*(camera for _, _, camera in first), *cameras]
+    text = transforms_text(all_cameras, [*(name for name, _, _ in first), *names], metadata=metadata)
     (folder / "transforms.json").write_text(text, encoding="utf-8")
 
 

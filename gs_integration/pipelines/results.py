@@ -106,7 +106,8 @@ class GeneratedViews:
     def write_pictures(self, folder: Path, metadata: dict[str, object]) -> None:
         """Write the pictures and their cameras into a folder that exists; metadata goes into transforms.json."""
         about = {"elevation_degrees": self.source.elevation_degrees, **metadata}
-        result_files.write_pictures(folder, self.source.rgba, self.source.camera, self.pictures, self.cameras, about)
+        source = self.source.rgba, self.source.camera
+        result_files.write_pictures(folder, source, self.pictures, self.cameras, about)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from distill_core.synchronization.ambiguous_names import AmbiguousView
 from distill_core.synchronization.strategies import StrategyName
+from gs_integration.pipelines.text_to_image_settings import PromptSettings
 
 _SMALLEST_FEATURES_PX = 16
 """Side of the smallest picture that perceptual features can be told of."""
@@ -18,8 +19,9 @@ class JointSettings(BaseModel):
 
     checkpoint: str = Field(
         description="what denoises: gaussian-field:PICTURE, the exact denoiser of a Gaussian field with the spectrum "
-        "of a picture, which needs no weights"
+        "of a picture, which needs no weights; or, with --prompt, the name or folder of a published text-to-image model"
     )
+    text: PromptSettings = PromptSettings()
     strategy: StrategyName = Field(
         default="instance-clean",
         description="where the noisy state lives, and what the views agree on; canonical-noisy is MultiDiffusion",
@@ -137,6 +139,24 @@ class AmbiguousSettings(_Task):
         max_length=16,
         description="what is done to the picture in each view; identity is the picture itself",
     )
+    view_prompts: tuple[str, ...] = Field(
+        default=(), max_length=16, description="what each view shall show, in the order of --views; put behind --prompt"
+    )
+
+    @model_validator(mode="after")
+    def _check_prompts(self) -> Self:
+        if not self.view_prompts:
+            return self
+        if len(self.view_prompts) != len(self.views) or not self.joint.text.prompt:
+            raise ValueError(
+                f"expected --prompt and --view-prompts with a prompt for each of the {len(self.views)} views, got "
+                f"{len(self.view_prompts)}{'' if self.joint.text.prompt else ' without --prompt'}"
+            )
+        if self.joint.relative == "view-updates":
+            raise ValueError(
+                "expected --view-prompts with views that are denoised together, got --relative view-updates"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_side(self) -> Self:

@@ -38,7 +38,7 @@ class TexturedResult:
 
     Attributes:
         settings: those of the job.
-        source: the picture and the camera that is taken to have taken it.
+        source: the picture and the camera that is taken to have taken it; None after a prompt.
         outline_iou: how far the outlines of picture and mesh overlap in that camera, 0..1.
         picture_lifted: what of the picture lies on the mesh: its pixels, as sharp as they are, where its outline fits;
             its colours, stretched over the mesh and seen by the generator alone; or nothing.
@@ -53,8 +53,8 @@ class TexturedResult:
     """
 
     settings: TextureSettings
-    source: FramedSource
-    outline_iou: float
+    source: FramedSource | None
+    outline_iou: float | None
     picture_lifted: Lifted
     unwrapped: UnwrappedMesh
     unit_to_mesh: Float64[np.ndarray, "4 4"]
@@ -72,14 +72,9 @@ class TexturedResult:
 
     def findings(self) -> dict[str, object]:
         """What the report says of the texture."""
-        source, unwrapped = self.source, self.unwrapped
+        unwrapped = self.unwrapped
         return {
-            "input": None if source.path is None else str(source.path),
-            "background_removed_by": source.matting,
-            "elevation_degrees": source.elevation_degrees,
-            "elevation_estimated": source.elevation_estimated,
-            "outline_iou": round(self.outline_iou, 4),
-            "picture_lifted": self.picture_lifted,
+            **self._about_picture(),
             "mesh": {
                 "name": unwrapped.mesh.name,
                 "faces": len(unwrapped.mesh.faces),
@@ -106,8 +101,21 @@ class TexturedResult:
             },
         }
 
+    def _about_picture(self) -> dict[str, object]:
+        source = self.source
+        if source is None or self.outline_iou is None:
+            return {}
+        return {
+            "input": None if source.path is None else str(source.path),
+            "background_removed_by": source.matting,
+            "elevation_degrees": source.elevation_degrees,
+            "elevation_estimated": source.elevation_estimated,
+            "outline_iou": round(self.outline_iou, 4),
+            "picture_lifted": self.picture_lifted,
+        }
+
     def save(self, folder: Path, run: RunRecord) -> None:
-        """Write `textured.glb`, `texture.png`, `views/`, `input.png`, cameras, film, preview and `report.json`.
+        """Write `textured.glb`, `texture.png`, `views/`, cameras, film, preview and `report.json`; `input.png` if any.
 
         Args:
             folder: new, empty, or holding an earlier result, which is replaced.
@@ -126,18 +134,24 @@ class TexturedResult:
             run.progress.stage("files", None)
             write_png(temporary / "texture.png", self.texture)
             save_glb(self.textured, temporary / "textured.glb")
-            about: dict[str, object] = {"elevation_degrees": self.source.elevation_degrees}
-            result_files.write_pictures(
-                temporary, self.source.rgba, self.source.camera, self.views, self.cameras, about
-            )
+            about: dict[str, object] = {}
+            if self.source is not None:
+                about["elevation_degrees"] = self.source.elevation_degrees
+            result_files.write_pictures(temporary, self._input(), self.views, self.cameras, about)
             result_files.write_sheet(temporary / "preview.png", self._preview(renderable), side_px=_PREVIEW_PX)
             write_json(temporary / "report.json", run.report(self.settings, **self.findings()))
 
+    def _input(self) -> tuple[np.ndarray, Camera] | None:
+        return None if self.source is None else (self.source.rgba, self.source.camera)
+
     def _preview(self, renderable: RenderableMesh) -> list[tuple[str, np.ndarray]]:
-        """The picture and the views, below each the textured mesh from the same camera."""
-        words = ["input", *(f"view {place}" for place in range(len(self.views)))]
-        pictures = [self.source.rgba, *self.views]
-        cameras = [camera.resized(_PREVIEW_PX, _PREVIEW_PX) for camera in (self.source.camera, *self.cameras)]
+        """The picture, if there is one, and the views, below each the textured mesh from the same camera."""
+        words = [f"view {place}" for place in range(len(self.views))]
+        pictures, cameras = list(self.views), list(self.cameras)
+        if self.source is not None:
+            words, pictures = ["input", *words], [self.source.rgba, *pictures]
+            cameras = [self.source.camera, *cameras]
+        cameras = [camera.resized(_PREVIEW_PX, _PREVIEW_PX) for camera in cameras]
         rendered = render_views(renderable, cameras, with_normals=False).colour
         return result_files.side_by_side(
             [(word, result_files.over_white(picture)) for word, picture in zip(words, pictures, strict=True)],

@@ -7,13 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from distill_core.synchronization.strategies import StrategyName
 from gs_integration.pipelines.settings import GeneratorSettings, PictureSettings
+from gs_integration.pipelines.text_to_image_settings import PromptedTextureSettings
 
 CAMERA_SETS = ("ring", "ring-and-poles", "automatic")
 RelativeMethod = Literal["view-updates", "score-distillation"]
 
 
 class TextureSettings(BaseModel):
-    """A mesh and one picture to a textured mesh."""
+    """A mesh and one picture, or a prompt, to a textured mesh."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,6 +25,7 @@ class TextureSettings(BaseModel):
         description="synchronized denoises all views together, as --strategy says; view-updates paints one view after "
         "another into what is there; score-distillation moves the texture itself, in --distillation-steps",
     )
+    prompted: PromptedTextureSettings = PromptedTextureSettings()
     strategy: StrategyName = Field(
         default="instance-clean",
         description="where the noisy state lives, and what the views agree on; canonical-noisy is MultiDiffusion",
@@ -73,5 +75,31 @@ class TextureSettings(BaseModel):
             raise ValueError(
                 f"expected --num-views of at least 3 for a ring and both poles, got {self.num_views}; choose --cameras "
                 "ring"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_prompt(self) -> Self:
+        prompted, generator, usual = self.prompted, self.generator, GeneratorSettings()
+        if not prompted.text.prompt:
+            if prompted != PromptedTextureSettings():
+                raise ValueError(
+                    "expected --prompt with the options of a text-to-image checkpoint, got some of them without it"
+                )
+            return self
+        if generator.checkpoint == usual.checkpoint:
+            raise ValueError(
+                "expected --checkpoint with the name or folder of a published text-to-image model beside --prompt, got "
+                f"{generator.checkpoint}, which makes views from a picture"
+            )
+        if (generator.steps, generator.sampler) != (usual.steps, usual.sampler):
+            raise ValueError(
+                "expected --denoising-steps and --denoising-sampler with --prompt, got --steps or --sampler, which are "
+                "those of the view generator"
+            )
+        if prompted.canonical == "rgb" and self.strategy not in ("instance-clean", "none"):
+            raise ValueError(
+                "expected --strategy instance-clean or none with --canonical rgb, since noise in latents has no "
+                f"meaning in colours, got {self.strategy}"
             )
         return self
