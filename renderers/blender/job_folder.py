@@ -12,7 +12,6 @@ After a kill at any moment the same job goes on: what has a record is done, what
 import fcntl
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from distill_core.errors import UserError
-
-_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}\.(tmp|old)")  # as `records.write_record` names them
 
 
 @dataclass(frozen=True)
@@ -81,26 +78,29 @@ def opened_job(folder: Path, settings: dict[str, Any]) -> Iterator[JobFolder]:
         except BlockingIOError:
             raise UserError(f"{folder}: another job is working in this folder; wait for it or name another.") from None
         _check_settings(folder, settings)
-        for entry in folder.iterdir():
-            if _TEMPORARY.fullmatch(entry.name) and entry.is_dir():
-                shutil.rmtree(entry)
-        shutil.rmtree(folder / ".work", ignore_errors=True)
+        _clear_hidden(folder)
         (folder / ".work").mkdir()
         _mend_journal(folder / "journal.jsonl")
         try:
             yield JobFolder(folder)
         finally:
             shutil.rmtree(folder / ".work", ignore_errors=True)
-            (folder / ".lock").unlink(missing_ok=True)
+
+
+def _clear_hidden(folder: Path) -> None:
+    """What is being written bears a hidden name, and nothing else here does: a killed job's is of no more use."""
+    for entry in folder.iterdir():
+        if entry.name.startswith(".") and entry.name != ".lock":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
     file = folder / "job.json"
     if not file.is_file():
-        others = [entry.name for entry in folder.iterdir() if entry.name not in (".lock", ".work", "job.json.tmp")]
+        others = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
         if others:
             raise UserError(f"{folder}: expected a new folder or an older job, got other files ({others[0]}).")
-        temporary = folder / "job.json.tmp"
+        temporary = folder / ".job.json"
         temporary.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         temporary.replace(file)
         return

@@ -12,6 +12,7 @@ from typing import Any
 import bpy
 import numpy as np
 
+from renderers.blender.crease_normals import corner_normals
 from renderers.blender.model_import import Refused
 
 # As everywhere in this project, normals that a file does not store are smooth over edges that turn by less.
@@ -27,7 +28,7 @@ class JoinedModel:
     Attributes:
         source_to_object: [4, 4] rows, from Blender's world after the import to the normalised object.
         num_faces: triangles and polygons in all.
-        objects: one a mesh, in the order of their index (1 and up).
+        objects: one a mesh.
     """
 
     source_to_object: list[list[float]]
@@ -37,12 +38,11 @@ class JoinedModel:
 
 @dataclass
 class _Part:
-    """A mesh of its own with the coordinates it is going to have."""
+    """A mesh of its own, wound outwards, with the coordinates and stored normals that it is going to have."""
 
     mesh: Any
     vertices: np.ndarray
     normals: np.ndarray | None
-    mirrored: bool
 
 
 def join_model(scene: Any, normalisation: str, name: str) -> JoinedModel:
@@ -58,14 +58,19 @@ def join_model(scene: Any, normalisation: str, name: str) -> JoinedModel:
         Refused: nothing to be seen, coordinates that are not finite, or too many faces.
     """
     parts = _visible_parts(name)
-    used = [part.vertices[_used_vertices(part.mesh)] for part in parts]
-    centre, radius = _centre_and_radius(used, normalisation, name)
-    _check_area(parts, centre, radius, name)
+    centre, radius = _centre_and_radius(
+        [part.vertices[_used_vertices(part.mesh)] for part in parts], normalisation, name
+    )
+    for part in parts:
+        part.vertices = (part.vertices - centre) / radius
+        part.mesh.calc_loop_triangles()
+    _check_area(parts, name)
+    if any(part.normals is None for part in parts):
+        _compute_normals(parts)
     objects = []
     for index, part in enumerate(parts, 1):
-        _place(part, centre, radius)
+        _settle(part)
         thing = bpy.data.objects.new(f"part {index}", part.mesh)
-        thing.pass_index = index
         scene.collection.objects.link(thing)
         objects.append(thing)
     matrix = np.eye(4)
@@ -101,11 +106,43 @@ def _visible_parts(name: str) -> list[_Part]:
 
 def _part(mesh: Any, matrix: np.ndarray) -> _Part:
     linear = matrix[:3, :3]
-    vertices = _read(mesh.vertices, "co", 3)
+    turning = np.linalg.det(linear)
+    vertices = _read(mesh.vertices, "co", 3) @ linear.T + matrix[:3, 3]
     normals = None
-    if mesh.has_custom_normals and np.linalg.det(linear) != 0:
+    if mesh.has_custom_normals and turning != 0:
         normals = _read(mesh.corner_normals, "vector", 3) @ np.linalg.inv(linear)
-    return _Part(mesh, vertices @ linear.T + matrix[:3, 3], normals, bool(np.linalg.det(linear) < 0))
+        lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+        normals = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
+    if turning < 0:
+        before = _corner_vertices(mesh)
+        mesh.flip_normals()
+        if normals is not None:
+            normals = normals[_flipped_corners(mesh, before)]
+    return _Part(mesh, vertices, normals)
+
+
+def _flipped_corners(mesh: Any, before: np.ndarray) -> np.ndarray:
+    """Where each corner was before the polygons were turned over: in its own polygon, at the same vertex."""
+    sizes = np.zeros(len(mesh.polygons), np.int32)
+    mesh.polygons.foreach_get("loop_total", sizes)
+    polygon = np.repeat(np.arange(len(sizes)), sizes)
+    was, now = np.lexsort((before, polygon)), np.lexsort((_corner_vertices(mesh), polygon))
+    places = np.zeros(len(before), np.int64)
+    places[now] = was
+    return places
+
+
+def _corner_vertices(mesh: Any) -> np.ndarray:
+    indices = np.zeros(len(mesh.loops), np.int32)
+    mesh.loops.foreach_get("vertex_index", indices)
+    return indices
+
+
+def _triangles(mesh: Any, attribute: str) -> np.ndarray:
+    """Indices [T, 3] of the "vertices" or "loops" at the corners of the triangles that polygons are cut into."""
+    indices = np.zeros(3 * len(mesh.loop_triangles), np.int32)
+    mesh.loop_triangles.foreach_get(attribute, indices)
+    return indices.reshape(-1, 3)
 
 
 def _read(collection: Any, attribute: str, width: int) -> np.ndarray:
@@ -115,9 +152,7 @@ def _read(collection: Any, attribute: str, width: int) -> np.ndarray:
 
 
 def _used_vertices(mesh: Any) -> np.ndarray:
-    indices = np.zeros(len(mesh.loops), np.int32)
-    mesh.loops.foreach_get("vertex_index", indices)
-    return np.unique(indices)
+    return np.unique(_corner_vertices(mesh))
 
 
 def _centre_and_radius(used: list[np.ndarray], normalisation: str, name: str) -> tuple[np.ndarray, float]:
@@ -137,46 +172,36 @@ def _centre_and_radius(used: list[np.ndarray], normalisation: str, name: str) ->
     return centre, largest * max(float(np.linalg.norm((v - centre) / largest, axis=1).max()) for v in used)
 
 
-def _check_area(parts: list[_Part], centre: np.ndarray, radius: float, name: str) -> None:
+def _check_area(parts: list[_Part], name: str) -> None:
     for part in parts:
-        part.mesh.calc_loop_triangles()
-        corners = np.zeros(3 * len(part.mesh.loop_triangles), np.int32)
-        part.mesh.loop_triangles.foreach_get("vertices", corners)
-        triangles = ((part.vertices - centre) / radius)[corners].reshape(-1, 3, 3)
+        triangles = part.vertices[_triangles(part.mesh, "vertices")]
         crosses = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
         if len(crosses) and np.linalg.norm(crosses, axis=1).max() >= _SMALLEST_AREA:
             return
     raise Refused(f"{name}: the mesh has no area: expected triangles, got points or lines; export it again.")
 
 
-def _place(part: _Part, centre: np.ndarray, radius: float) -> None:
+def _compute_normals(parts: list[_Part]) -> None:
+    """Give parts without normals those of the one rule, over all parts at once: they may share edges."""
+    faces = [_triangles(part.mesh, "vertices").astype(np.int64) for part in parts]
+    offsets = np.cumsum([0] + [len(part.vertices) for part in parts])
+    joined = np.concatenate([part_faces + offset for part_faces, offset in zip(faces, offsets[:-1], strict=True)])
+    normals = corner_normals(np.concatenate([part.vertices for part in parts]), joined, CREASE_DEGREES)
+    begin = 0
+    for part, part_faces in zip(parts, faces, strict=True):
+        end = begin + len(part_faces)
+        if part.normals is None:
+            part.normals = np.zeros((len(part.mesh.loops), 3))
+            part.normals[_triangles(part.mesh, "loops")] = normals[begin:end]
+        begin = end
+
+
+def _settle(part: _Part) -> None:
+    """Write coordinates and normals into the mesh."""
+    assert part.normals is not None
     mesh = part.mesh
-    vertices = (part.vertices - centre) / radius
-    mesh.vertices.foreach_set("co", vertices.astype(np.float32).ravel())
-    mesh.update()
-    if part.normals is None:
-        _smooth_by_crease(mesh)
-    normals = part.normals
-    if normals is not None:
-        lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-        normals = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
-        mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
-        mesh.normals_split_custom_set(normals.astype(np.float32))
-    if part.mirrored:
-        mesh.flip_normals()
-    mesh.update()
-
-
-def _smooth_by_crease(mesh: Any) -> None:
-    """The 40-degree rule of `renderers.normals`: faces that meet at a position count as joined, seams or not."""
-    import bmesh
-
-    merged = bmesh.new()
-    merged.from_mesh(mesh)
-    # Only what lies at the same place up to rounding: corners keep their own texture coordinates.
-    bmesh.ops.remove_doubles(merged, verts=merged.verts, dist=1e-7)
-    merged.to_mesh(mesh)
-    merged.free()
+    mesh.vertices.foreach_set("co", part.vertices.astype(np.float32).ravel())
     mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
-    mesh.set_sharp_from_angle(angle=np.radians(CREASE_DEGREES))
+    mesh.update()
+    mesh.normals_split_custom_set(part.normals.astype(np.float32))
     mesh.update()

@@ -54,9 +54,7 @@ def check_model(path: Path) -> None:
 def _check_content(path: Path, ending: str, name: str) -> None:
     match ending:
         case "glb" | "gltf":
-            read_gltf(
-                path.read_bytes(), AssetFolder(path, package_allowed=False), name, extensions=_BLENDER_EXTENSIONS
-            )
+            read_gltf(path.read_bytes(), AssetFolder(path, package_allowed=False), name, extensions=_BLENDER_EXTENSIONS)
         case "ply":
             check_ply(path.read_bytes(), name)
         case "stl":

@@ -1,6 +1,7 @@
-"""Runs inside Blender: a model file of any kind into an emptied Blender, with scripts off and files kept in their folder.
+"""Runs inside Blender: a model file of any kind into an emptied Blender, with scripts off.
 
-Importers are asked for by name, since versions of Blender and distributions' builds differ in what they have.
+Pictures are read from the folder of the file alone. Importers are asked for by name, since versions of Blender and
+distributions' builds differ in what they have.
 """
 
 # pyright: reportMissingImports=false
@@ -44,20 +45,21 @@ def import_model(path: Path, up_axis: str | None) -> list[str]:
     try:
         importer(str(path), up_axis)
     except RuntimeError as error:  # what operators raise for whatever the importer reports
-        raise Refused(f"{path.name}: Blender cannot import it: {_first_line(str(error))}") from error
+        raise Refused(f"{path.name}: Blender cannot import it: {_first_line(str(error), path)}") from error
     _stop_animation()
     return _settle_textures(path.resolve().parent)
 
 
 def importable_file_types() -> list[str]:
     """Endings without the dot that this Blender has an importer for."""
-    names = {"gltf": _GLTF, "glb": _GLTF, "obj": "wm.obj_import", "ply": "wm.ply_import", "stl": "wm.stl_import"}
-    names |= {"usd": _USD, "usda": _USD, "usdc": _USD, "usdz": _USD, "dae": _DAE}
-    found = [ending for ending, name in names.items() if _operator(name) is not None]
-    return sorted([*found, "blend"] + (["fbx"] if _fbx_operator() is not None else []))
+    names = {"gltf": _GLTF, "glb": _GLTF, "obj": _OBJ, "ply": _PLY, "stl": _STL, "fbx": _FBX, "dae": _DAE}
+    names |= dict.fromkeys(("usd", "usda", "usdc", "usdz"), _USD)
+    return sorted([ending for ending, name in names.items() if _operator(name) is not None] + ["blend"])
 
 
 _GLTF, _USD, _DAE = "import_scene.gltf", "wm.usd_import", "wm.collada_import"
+_OBJ, _PLY, _STL = "wm.obj_import", "wm.ply_import", "wm.stl_import"
+_FBX, _FBX_NEWER = "import_scene.fbx", "wm.fbx_import"
 
 
 def _operator(name: str) -> Callable[..., Any] | None:
@@ -76,7 +78,9 @@ def _call(name: str, path: str, **options: Any) -> None:
     operator = _operator(name)
     if operator is None:
         version = bpy.app.version_string
-        raise Refused(f"{os.path.basename(path)}: Blender {version} has no importer for it ({name}); export it as .glb.")
+        raise Refused(
+            f"{os.path.basename(path)}: Blender {version} has no importer for it ({name}); export it as .glb."
+        )
     known = operator.get_rna_type().properties.keys()
     operator(filepath=path, **{key: value for key, value in options.items() if key in known})
 
@@ -86,27 +90,34 @@ def _import_gltf(path: str, _: str | None) -> None:
 
 
 def _import_obj(path: str, up_axis: str | None) -> None:
-    _call("wm.obj_import", path, **_axes(up_axis or "y"), use_split_objects=False, use_split_groups=False)
+    _call(_OBJ, path, **_axes(up_axis or "y"), use_split_objects=False, use_split_groups=False)
 
 
 def _import_ply(path: str, up_axis: str | None) -> None:
-    _call("wm.ply_import", path, **_axes(up_axis or "z"), merge_verts=False, import_colors="SRGB")
+    _call(_PLY, path, **_axes(up_axis or "z"), merge_verts=False, import_colors="SRGB")
     for mesh in bpy.data.meshes:
         _wear_vertex_colours(mesh)
 
 
 def _import_stl(path: str, up_axis: str | None) -> None:
-    _call("wm.stl_import", path, **_axes(up_axis or "z"))
+    _call(_STL, path, **_axes(up_axis or "z"))
 
 
 def _import_fbx(path: str, _: str | None) -> None:
-    name = _fbx_operator() or "import_scene.fbx"
-    _call(name, path, use_anim=False, use_image_search=False, ignore_leaf_bones=True)
+    with open(path, "rb") as file:
+        is_text = not file.read(18).startswith(b"Kaydara FBX Binary")
+    # The older importer is in every version and reads more of what people have, but no text.
+    _call(_FBX_NEWER if is_text else _FBX, path, use_anim=False, use_image_search=False, ignore_leaf_bones=True)
+    for material in bpy.data.materials:
+        _show_material(material)
 
 
-def _fbx_operator() -> str | None:
-    # The older one first: it is in every version, and reads more of what people have.
-    return next((name for name in ("import_scene.fbx", "wm.fbx_import") if _operator(name) is not None), None)
+def _show_material(material: Any) -> None:
+    """Exporters disagree on which end of FBX's transparency is opaque: what nothing could be seen of is."""
+    for node in material.node_tree.nodes if material.node_tree else ():
+        if node.type == "BSDF_PRINCIPLED" and not node.inputs["Alpha"].is_linked:
+            if node.inputs["Alpha"].default_value == 0:
+                node.inputs["Alpha"].default_value = 1
 
 
 def _import_dae(path: str, _: str | None) -> None:
@@ -186,13 +197,15 @@ def _make_white(image: Any) -> None:
     image.generated_width = image.generated_height = 1
     image.generated_color = _WHITE
     if not is_colour:  # white is no direction and no sensible roughness: whatever read it goes without
-        for tree in [material.node_tree for material in bpy.data.materials if material.node_tree] + [*bpy.data.node_groups]:
+        for tree in [material.node_tree for material in bpy.data.materials if material.node_tree] + [
+            *bpy.data.node_groups
+        ]:
             for node in [node for node in tree.nodes if getattr(node, "image", None) == image]:
                 tree.nodes.remove(node)
 
 
-def _first_line(text: str) -> str:
+def _first_line(text: str, path: Path) -> str:
     """The most telling line of what an operator reports: tracebacks end with it."""
     lines = [line.strip().removeprefix("Error: ") for line in text.splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Location:", "File ", "Traceback", "Python:"))]
-    return (lines[-1] if lines else "no reason given")[:300]
+    return (lines[-1] if lines else "no reason given").replace(str(path), path.name)[:300]

@@ -47,7 +47,9 @@ def _channels(content: bytes) -> dict[str, np.ndarray]:
     names, dtypes = _channel_list(attributes["channels"])
     if not (0 < width and 0 < height and width * height <= _MAX_PIXELS and 0 < len(names) <= _MAX_CHANNELS):
         raise ValueError(f"{width} x {height} pixels of {len(names)} channels")
-    line = np.dtype([("y", "<i4"), ("num_bytes", "<i4")] + [(name, t, (width,)) for name, t in zip(names, dtypes)])
+    line = np.dtype(
+        [("y", "<i4"), ("num_bytes", "<i4")] + [(name, t, (width,)) for name, t in zip(names, dtypes, strict=True)]
+    )
     if len(content) < offset + 8 * height + line.itemsize * height:
         raise ValueError("it is cut off")
     lines = np.frombuffer(content, line, height, offset + 8 * height)

@@ -79,9 +79,7 @@ def make_rig(settings: RigSettings, seed: int) -> Rig:
     return Rig(name, "longest-side" if settings.rig == "zero123" else "unit-ball", cameras)
 
 
-def _random_angles(
-    settings: RigSettings, num_views: int, generator: np.random.Generator
-) -> list[tuple[float, float]]:
+def _random_angles(settings: RigSettings, num_views: int, generator: np.random.Generator) -> list[tuple[float, float]]:
     lowest, highest = settings.lowest_elevation_degrees, settings.highest_elevation_degrees
     if lowest > highest:
         raise UserError(
@@ -121,8 +119,8 @@ def _zero123_camera(resolution: int, generator: np.random.Generator) -> Camera:
 def _cameras_of_file(path: Path, resolution: int) -> list[Camera]:
     if not path.is_file():
         raise UserError(
-            f"--rig: expected random-sphere, orbit, zero123, zero123plus, picture-ring or a transforms.json, got {path}, "
-            "which is no file."
+            f"--rig: expected random-sphere, orbit, zero123, zero123plus, picture-ring or a transforms.json, "
+            f"got {path}, which is no file."
         )
     cameras = []
     for view in stated_views(path)[0]:

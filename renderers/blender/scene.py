@@ -20,7 +20,8 @@ def new_scene() -> Any:
 
 def leave_others(scene: Any) -> None:
     """Make the scene the current one and drop all others with what they ask for."""
-    bpy.context.window.scene = scene
+    for window in bpy.context.window_manager.windows:
+        window.scene = scene
     for other in [other for other in bpy.data.scenes if other != scene]:
         bpy.data.scenes.remove(other)
 
@@ -42,7 +43,12 @@ def set_lights(scene: Any, lights: list[dict[str, Any]]) -> None:
                 _surround(scene, light)
             case "area":
                 lamp = bpy.data.lights.new("area", "AREA")
-                lamp.shape, lamp.size, lamp.energy, lamp.color = "SQUARE", light["side"], light["watts"], light["colour"]
+                lamp.shape, lamp.size, lamp.energy, lamp.color = (
+                    "SQUARE",
+                    light["side"],
+                    light["watts"],
+                    light["colour"],
+                )
                 thing = bpy.data.objects.new("area", lamp)
                 thing.matrix_world = Matrix(light["matrix_world"])
                 scene.collection.objects.link(thing)

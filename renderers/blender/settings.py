@@ -16,7 +16,7 @@ class RigSettings(BaseModel):
     rig: RigName | Path = Field(
         default="random-sphere",
         description="where the cameras stand: anywhere on a sphere, on rings (orbit), as Zero123 drew them, "
-        "Zero123++'s six views, a person's picture and then rings (picture-ring), or a transforms.json to take them from",
+        "Zero123++'s six views, a person's picture and then rings (picture-ring), or those of a transforms.json",
     )
     num_views: int | None = Field(
         default=None, ge=1, le=999, description="views of each object; none means 12, or as many as the rig has"

@@ -39,15 +39,13 @@ class _Job:
     Attributes:
         thing: what is rendered.
         number: of its place in the set, which names its folder of raw passes.
-        rig: its cameras.
-        seed: its own.
+        seed: its own, of cameras, lights and noise.
         tries: how often a worker was given it.
         began: when the latest worker was.
     """
 
     thing: SourceObject
     number: int
-    rig: Rig
     seed: int
     tries: int = 0
     began: float = 0.0
@@ -90,6 +88,7 @@ class Supervisor:
         Raises:
             UserError: Blender does not start, or lacks what the settings ask for.
         """
+        make_rig(self._settings.views, 0)  # what is wrong with it is wrong for all objects
         self._waiting.extend(self._jobs(objects))
         if not self._waiting:
             return
@@ -106,7 +105,7 @@ class Supervisor:
             finally:
                 for slot in self._slots:
                     if slot.worker is not None:
-                        slot.worker.kill() if slot.job else slot.worker.end()
+                        slot.worker.kill()
                 writers.shutdown(wait=True, cancel_futures=True)
 
     def _jobs(self, objects: list[SourceObject]) -> list[_Job]:
@@ -116,8 +115,7 @@ class Supervisor:
             left_out = entry is not None and entry.state == "left out" and not self._settings.retry
             if left_out or self._job_folder.is_done(thing.name):
                 continue
-            seed = object_seed(self._settings.seed, thing.uid)
-            jobs.append(_Job(thing, number, make_rig(self._settings.views, seed), seed))
+            jobs.append(_Job(thing, number, object_seed(self._settings.seed, thing.uid)))
         return jobs
 
     # --- one round of the loop ------------------------------------------------------------------------------
@@ -219,7 +217,13 @@ class Supervisor:
         slot.job = job
         slot.worker.give(
             worker_task(
-                job.thing.path, job.thing.path.name, output, job.rig, self._settings, seed=job.seed, threads=threads
+                job.thing.path,
+                job.thing.path.name,
+                output,
+                self._rig(job),
+                self._settings,
+                seed=job.seed,
+                threads=threads,
             )
         )
 
@@ -258,8 +262,12 @@ class Supervisor:
 
     def _let_go(self, slot: _Slot) -> None:
         if slot.worker is not None:
-            slot.worker.end()
+            slot.worker.kill()
             slot.worker = None
+
+    def _rig(self, job: _Job) -> Rig:
+        # Made when it is needed: the cameras of a million objects at once would fill the memory.
+        return make_rig(self._settings.views, job.seed)
 
     def _raw_folder(self, job: _Job) -> Path:
         return self._job_folder.work / f"raw-{job.number}"
@@ -268,7 +276,8 @@ class Supervisor:
 
     def _write(self, job: _Job, answer: dict[str, Any], blender: str) -> None:
         raw = self._raw_folder(job)
-        record = raw_to_record(raw, job.rig, _metadata(job, answer, blender, self._settings))
+        rig = self._rig(job)
+        record = raw_to_record(raw, rig, _metadata(job, rig, answer, blender, self._settings))
         write_record(record, self._job_folder.folder / job.thing.name)
         shutil.rmtree(raw)
 
@@ -291,7 +300,7 @@ def raw_to_record(folder: Path, rig: Rig, metadata: dict[str, Any]) -> MultiView
     )
 
 
-def _metadata(job: _Job, answer: dict[str, Any], blender: str, settings: DatasetSettings) -> dict[str, Any]:
+def _metadata(job: _Job, rig: Rig, answer: dict[str, Any], blender: str, settings: DatasetSettings) -> dict[str, Any]:
     """What the record says of itself; nothing that differs between two runs of the same job."""
     thing = job.thing
     return {
@@ -303,10 +312,10 @@ def _metadata(job: _Job, answer: dict[str, Any], blender: str, settings: Dataset
             "author": thing.author,
         },
         "licence": thing.licence,
-        "normalisation": {"kind": job.rig.normalisation, "source_to_object": answer["source_to_object"]},
+        "normalisation": {"kind": rig.normalisation, "source_to_object": answer["source_to_object"]},
         "missing_textures": answer["missing_textures"],
         "num_faces": answer["num_faces"],
-        "rig": job.rig.name,
+        "rig": rig.name,
         "renderer": {
             "program": "Blender",
             "version": blender,

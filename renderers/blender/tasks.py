@@ -84,7 +84,9 @@ def lights(settings: RenderSettings, seed: int) -> list[dict[str, Any]]:
             ]
         case Path():
             turn = float(generator.uniform(0, 360))
-            return [{"kind": "picture", "path": str(settings.lighting.absolute()), "turn_degrees": turn, "strength": 1.0}]
+            return [
+                {"kind": "picture", "path": str(settings.lighting.absolute()), "turn_degrees": turn, "strength": 1.0}
+            ]
         case _:
             assert_never(settings.lighting)
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from distill_core.errors import UserError
 
 _WORKER = Path(__file__).resolve().with_name("worker.py")
 _MODULE_PYTHON = Path(__file__).resolve().parents[2] / ".venv-blender" / "bin" / "python"
-_START_SECONDS = 180.0  # the first start on a cold disk reads a gigabyte
-_END_SECONDS = 10.0
+_START_SECONDS = 600.0  # the first start on a cold disk of a busy machine reads a gigabyte
+_DYING_SECONDS = 2.0
 _MAX_ANSWER_BYTES = 1 << 20
 _LAST_WORDS_BYTES = 16_384
 
@@ -76,20 +77,20 @@ class WorkerProcess:
             WorkerDied: it ended.
         """
         assert self._process.stdout is not None
-        while b"\n" not in self._received:
+        while True:
+            line, found, rest = self._received.partition(b"\n")
+            if found:
+                self._received = rest
+                if (answer := _parsed(line)) is not None:
+                    return answer
+                continue
             chunk = self._process.stdout.read(65_536)
             if chunk is None:
                 return None
             if chunk == b"" or len(self._received) > _MAX_ANSWER_BYTES:
-                self.kill()
+                self._end_by_itself()
                 raise WorkerDied(self._last_words())
             self._received += chunk
-        line, _, self._received = self._received.partition(b"\n")
-        try:
-            answer = json.loads(line)
-        except ValueError:  # the banner of an executable, before the worker took over its output
-            return self.answer()
-        return answer if isinstance(answer, dict) and "event" in answer else self.answer()
 
     def memory_bytes(self) -> int:
         """Resident memory; 0 where the system does not tell."""
@@ -99,37 +100,28 @@ class WorkerProcess:
             return 0
         return pages * os.sysconf("SC_PAGE_SIZE")
 
-    def end(self) -> None:
-        """Let it go: it leaves by itself when its input ends, or is killed."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.close()
-            self._process.wait(_END_SECONDS)
-        except (OSError, subprocess.TimeoutExpired):
-            pass
-        self.kill()
-
     def kill(self) -> None:
-        """End it and whatever it started, at once."""
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            self._process.kill()
-        self._process.wait()
+        """End it and whatever it started, at once; an idle worker has nothing to lose."""
+        if self._process.returncode is None:  # else its number may be another process's by now
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
-                try:
+                with suppress(OSError):  # what was still to be sent to it
                     stream.close()
-                except OSError:  # what was still to be sent to it
-                    pass
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass
+
+    def _end_by_itself(self) -> None:
+        """Its output has ended: wait for its exit status, but not for long."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_DYING_SECONDS)
+        self.kill()
 
     def _heard_hello(self, command: list[str]) -> dict[str, Any]:
         deadline = time.monotonic() + _START_SECONDS
@@ -159,6 +151,15 @@ class WorkerProcess:
         return f"Blender ended with {ended}" + (f" after {words[-1][:200]!r}" if words else "")
 
 
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """An answer; None for the banner that an executable writes before the worker takes over its output."""
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) and "event" in answer else None
+
+
 class WorkerDied(Exception):
     """The process ended; how, and what it said last."""
 
@@ -179,8 +180,8 @@ def worker_command(blender: Path | None) -> list[str]:
         return [str(blender.absolute()), *options, "--python", str(_WORKER)]
     if not _MODULE_PYTHON.is_file():
         raise UserError(
-            "Expected Blender's Python module in .venv-blender, found none: run make setup-blender, or name an installed "
-            "Blender 4.2 or later with --blender."
+            "Expected Blender's Python module in .venv-blender, found none: run make setup-blender, or name an "
+            "installed Blender 4.2 or later with --blender."
         )
     return [str(_MODULE_PYTHON), str(_WORKER)]
 

@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from distill_core.errors import UserError
 
@@ -74,7 +74,8 @@ def record_names(relative_paths: list[str]) -> list[str]:
     The ending stays, so that a model that is added later never changes the name of another. Names that are not
     determined by this alone (cut ones, and paths that have `__` in them or differ in case alone) carry a hash.
     """
-    plain = [path.replace("/", "__") for path in relative_paths]
+    # Hidden names are those of unfinished records.
+    plain = [("_" if path.startswith(".") else "") + path.replace("/", "__") for path in relative_paths]
     folded = [name.casefold() for name in plain]
     return [
         f"{_cut(name)}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
@@ -103,7 +104,7 @@ def _index_rows(index: Path) -> dict[str, dict[str, str]]:
             reader = csv.DictReader(stream)
             if "file" not in (reader.fieldnames or []):
                 raise UserError(f"{index}: expected a column named file, got {reader.fieldnames}; add it.")
-            rows = {row["file"]: row for row in reader if row["file"]}
+            rows = {PurePosixPath(row["file"]).as_posix(): row for row in reader if row["file"]}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{index}: expected a table of comma-separated values in UTF-8: {error}.") from error
     kept = {}

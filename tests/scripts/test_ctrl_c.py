@@ -26,6 +26,9 @@ LONG_JOBS = {
     "scripts/fit_splats.py": ["{assets}/captures/nerf_synthetic_chair", "--output-dir", "{out}/splats"],
     "scripts/generate_views.py": ["{assets}/pictures/cat_statue.jpg", "--output-dir", "{out}/views"],
     "scripts/image_to_3dgs.py": ["{assets}/pictures", "--output-dir", "{out}/splats"],
+    "scripts/render_dataset.py": [
+        *["{assets}/mixed_formats", "--blender", "tests/scripts/silent_program.sh", "--output-dir", "{out}/records"],
+    ],
     "scripts/synchronize.py": [
         *["panorama", "--checkpoint", "gaussian-field:{assets}/pictures/tulips.jpg"],
         *["--steps", "500", "--output-dir", "{out}/panorama"],
