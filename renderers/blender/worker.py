@@ -20,6 +20,7 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+_ANSWERS: TextIO | None = None
 if __name__ == "__main__":
     # Before anything of Blender prints: it owns standard output, and imports print too.
     _ANSWERS = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -153,5 +154,5 @@ def _say(answers: TextIO, answer: dict[str, Any]) -> None:
     answers.flush()
 
 
-if __name__ == "__main__":
+if _ANSWERS is not None:
     serve(_ANSWERS)

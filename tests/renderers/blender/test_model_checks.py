@@ -40,7 +40,7 @@ def test_good_files_of_every_kind_pass(shared_assets: Path) -> None:
 def test_what_is_no_blend_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.blend"
     file.write_bytes(b"not a blend file")
-    with pytest.raises(UserError, match="Not a .blend"):
+    with pytest.raises(UserError, match="Not a"):
         check_model(file)
     file.write_bytes(b"BLENDER-v405")
     check_model(file)
