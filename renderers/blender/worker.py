@@ -20,12 +20,13 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
-_ANSWERS: TextIO | None = None
 if __name__ == "__main__":
     # Before anything of Blender prints: it owns standard output, and imports print too.
-    _ANSWERS = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    _ANSWERS: TextIO | None = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+else:
+    _ANSWERS = None
 
 import bpy
 
