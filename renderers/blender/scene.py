@@ -51,6 +51,7 @@ def set_lights(scene: Any, lights: list[dict[str, Any]]) -> None:
                 )
                 thing = bpy.data.objects.new("area", lamp)
                 thing.matrix_world = Matrix(light["matrix_world"])
+                thing.visible_camera = False  # it may stand in front of a camera on the other side
                 scene.collection.objects.link(thing)
             case other:
                 raise ValueError(f"no such light: {other}")

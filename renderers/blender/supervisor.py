@@ -22,7 +22,7 @@ from renderers.blender.multilayer_exr import DamagedExr
 from renderers.blender.passes import read_colours, read_depth, read_normals
 from renderers.blender.rigs import Rig, make_rig
 from renderers.blender.settings import DatasetSettings
-from renderers.blender.tasks import object_seed, worker_task
+from renderers.blender.tasks import check_lighting, object_seed, worker_task
 from renderers.blender.worker_process import WorkerDied, WorkerProcess, worker_command
 from renderers.sources.local_folder import SourceObject
 
@@ -88,7 +88,9 @@ class Supervisor:
         Raises:
             UserError: Blender does not start, or lacks what the settings ask for.
         """
-        make_rig(self._settings.views, 0)  # what is wrong with it is wrong for all objects
+        # What is wrong with these is wrong for all objects.
+        make_rig(self._settings.views, 0)
+        check_lighting(self._settings.render)
         self._waiting.extend(self._jobs(objects))
         if not self._waiting:
             return

@@ -9,6 +9,7 @@ import numpy as np
 
 from distill_core.camera_conventions import camera_to_blender, pose_to_opengl
 from distill_core.cameras import Camera, look_at
+from distill_core.errors import UserError
 from renderers.blender.rigs import Rig
 from renderers.blender.settings import DatasetSettings, RenderSettings
 
@@ -89,6 +90,20 @@ def lights(settings: RenderSettings, seed: int) -> list[dict[str, Any]]:
             ]
         case _:
             assert_never(settings.lighting)
+
+
+def check_lighting(settings: RenderSettings) -> None:
+    """See that a picture of the surroundings is there.
+
+    Raises:
+        UserError: it is not, or is no picture of light.
+    """
+    if isinstance(settings.lighting, Path) and not (
+        settings.lighting.suffix.lower() in (".hdr", ".exr") and settings.lighting.is_file()
+    ):
+        raise UserError(
+            f"--lighting: expected area-lights, uniform or an .hdr or .exr file, got {settings.lighting}; check the path."
+        )
 
 
 def _area_light(

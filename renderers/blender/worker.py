@@ -121,7 +121,9 @@ def _limit_memory(limit_bytes: int) -> None:
     if sys.platform == "linux":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
+        _, hardest = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = limit_bytes if hardest == resource.RLIM_INFINITY else min(limit_bytes, hardest)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

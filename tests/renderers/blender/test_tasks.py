@@ -6,9 +6,10 @@ import pytest
 
 from distill_core.camera_conventions import BlenderLens, camera_from_blender
 from distill_core.cameras import Camera, look_at
+from distill_core.errors import UserError
 from renderers.blender.rigs import Rig
 from renderers.blender.settings import DatasetSettings, RenderSettings
-from renderers.blender.tasks import blender_view, lights, object_seed, worker_task
+from renderers.blender.tasks import blender_view, check_lighting, lights, object_seed, worker_task
 
 
 def odd_camera() -> Camera:
@@ -44,6 +45,14 @@ def test_area_lights_shine_at_the_object_and_are_a_function_of_the_seed() -> Non
             np.testing.assert_allclose(np.cross(position, shines), 0, atol=1e-9)
             assert position @ shines < 0
     assert sum(light["kind"] == "area" for light in drawn) == 3
+
+
+def test_surroundings_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    for name in ("nowhere.hdr", "aera-lights"):
+        with pytest.raises(UserError, match="expected area-lights, uniform or"):
+            check_lighting(RenderSettings(lighting=tmp_path / name))
+    (tmp_path / "sky.hdr").touch()
+    check_lighting(RenderSettings(lighting=tmp_path / "sky.hdr"))
 
 
 def test_surroundings_are_turned_at_random() -> None:
