@@ -11,6 +11,8 @@ import bpy
 from mathutils import Matrix
 
 _GEOMETRY_PASSES = ("use_pass_z", "use_pass_normal")
+# Cycles bends the normals of what mirrors until no ray is thrown below the surface.
+_MIRRORING_INPUTS = ("Metallic", "Specular IOR Level", "Transmission Weight", "Coat Weight", "Sheen Weight")
 
 
 def new_scene() -> Any:
@@ -155,7 +157,8 @@ def render_geometry(scene: Any, views: list[dict[str, Any]], folder: Path) -> li
     """Render depth and normals of each view to `NNN.geometry.exr`; return the seconds that each took.
 
     One ray through the middle of each pixel: the passes that come with the colours lie wherever the first of the
-    samples fell. Bumps and normal maps are taken out of the materials for good, so colours come first.
+    samples fell. Bumps, normal maps and mirroring are taken out of the materials for good, so colours come
+    first.
     """
     _flatten_materials()
     layer = scene.view_layers[0]
@@ -207,11 +210,14 @@ def _flatten_materials() -> None:
         for node in tree.nodes:
             if node.type in ("BUMP", "NORMAL_MAP"):
                 _unlink(tree, node.outputs["Normal"])
+            elif node.type == "BSDF_PRINCIPLED":
+                for name in _MIRRORING_INPUTS:
+                    _unlink(tree, node.inputs[name])
+                    node.inputs[name].default_value = 0
             elif node.type == "OUTPUT_MATERIAL":
-                for link in list(node.inputs["Displacement"].links):
-                    tree.links.remove(link)
+                _unlink(tree, node.inputs["Displacement"])
 
 
-def _unlink(tree: Any, output: Any) -> None:
-    for link in list(output.links):
+def _unlink(tree: Any, socket: Any) -> None:
+    for link in list(socket.links):
         tree.links.remove(link)

@@ -102,7 +102,8 @@ def check_lighting(settings: RenderSettings) -> None:
         settings.lighting.suffix.lower() in (".hdr", ".exr") and settings.lighting.is_file()
     ):
         raise UserError(
-            f"--lighting: expected area-lights, uniform or an .hdr or .exr file, got {settings.lighting}; check the path."
+            "--lighting: expected area-lights, uniform or an .hdr or .exr file, "
+            f"got {settings.lighting}; check the path."
         )
 
 

@@ -202,12 +202,17 @@ os._exit(0)
 def test_hostile_models_cost_themselves_alone(shared_assets: Path, tmp_path: Path) -> None:
     bad = shared_assets / "bad_inputs"
     names = ["node_cycle.glb", "nan_vertices.glb", "no_faces.obj", "degenerate.obj"]
-    names += ["ply_count_2147483648.ply", "missing_texture.obj", "missing_texture.mtl", "huge_and_far.obj"]
+    names += ["missing_texture.obj", "missing_texture.mtl", "huge_and_far.obj"]
     source = linked(bad, tmp_path / "source", *names)
     proof = tmp_path / "proof"
     blend_files(source, proof)
     assert proof.exists()  # it does run where scripts are allowed
     proof.unlink()
+    claim = (
+        "ply\nformat binary_little_endian 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    )
+    claim += "element face 100000000\nproperty list uchar int vertex_indices\nend_header\n"
+    (source / "claims.ply").write_bytes(claim.encode() + bytes(36))
     depth = 200_000  # Blender's reader follows it until its stack ends
     (source / "crash.usda").write_text("#usda 1.0\n" + 'def Xform "a" {\n' * depth + "}" * depth)
     write_ply(box_and_balls(), source / "good.ply")
@@ -223,7 +228,7 @@ def test_hostile_models_cost_themselves_alone(shared_assets: Path, tmp_path: Pat
         "node_cycle.glb": "cycle",
         "nan_vertices.glb": "finite",
         "no_faces.obj": "no faces",
-        "ply_count_2147483648.ply": "incomplete",
+        "claims.ply": "incomplete",
         "crash.usda": "SIGSEGV",
     }.items():
         assert expected in found[uid]["reason"], found[uid]

@@ -15,7 +15,7 @@ from renderers.blender.model_checks import check_model
         ("deep_json_100000.glb", "nested too deep"),
         ("image_path_escapes.glb", "leads out"),
         ("huge_index.glb", "vertex 60000"),
-        ("ply_count_2147483648.ply", "incomplete"),
+        ("ply_count_2147483648.ply", "Gaussian splats"),
         ("point_cloud.ply", "point cloud"),
         ("truncated_binary.stl", "incomplete"),
     ],
