@@ -203,5 +203,19 @@ def _settle(part: _Part) -> None:
     mesh.vertices.foreach_set("co", part.vertices.astype(np.float32).ravel())
     mesh.polygons.foreach_set("use_smooth", np.ones(len(mesh.polygons), bool))
     mesh.update()
+    _separate_fans(mesh)
     mesh.normals_split_custom_set(part.normals.astype(np.float32))
     mesh.update()
+
+
+def _separate_fans(mesh: Any) -> None:
+    """Mark the rims of the surface as sharp.
+
+    Cycles keeps one normal a vertex. It gives faces on two sides of a sharp edge vertices of their own, but not faces
+    that touch in a vertex alone.
+    """
+    edges = np.zeros(len(mesh.loops), np.int32)
+    mesh.loops.foreach_get("edge_index", edges)
+    sharp = np.zeros(len(mesh.edges), bool)
+    mesh.edges.foreach_get("use_edge_sharp", sharp)
+    mesh.edges.foreach_set("use_edge_sharp", sharp | (np.bincount(edges, minlength=len(mesh.edges)) != 2))

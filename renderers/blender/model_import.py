@@ -62,10 +62,10 @@ _OBJ, _PLY, _STL = "wm.obj_import", "wm.ply_import", "wm.stl_import"
 _FBX, _FBX_NEWER = "import_scene.fbx", "wm.fbx_import"
 
 
-def _operator(name: str) -> Callable[..., Any] | None:
+def _operator(name: str) -> Any:
     """An operator by name, None where this Blender has none: `bpy.ops` answers to every name."""
     group, _, operator_name = name.partition(".")
-    operator = getattr(getattr(bpy.ops, group), operator_name)
+    operator: Any = getattr(getattr(bpy.ops, group), operator_name)
     try:
         operator.get_rna_type()
     except KeyError:

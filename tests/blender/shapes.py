@@ -18,9 +18,13 @@ def box_and_balls() -> trimesh.Trimesh:
         ball = trimesh.creation.icosphere(subdivisions=3, radius=BALL_RADIUS)
         ball.apply_translation(centre)
         parts.append(ball)
-    return trimesh.util.concatenate(parts)
+    joined = trimesh.util.concatenate(parts)
+    assert isinstance(joined, trimesh.Trimesh)
+    return joined
 
 
 def write_ply(mesh: trimesh.Trimesh, path: Path) -> Path:
-    path.write_bytes(trimesh.exchange.ply.export_ply(mesh, vertex_normal=False))
+    content = mesh.export(file_type="ply", vertex_normal=False)
+    assert isinstance(content, bytes)
+    path.write_bytes(content)
     return path

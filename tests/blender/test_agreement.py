@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from distill_core.cameras import Camera, look_at, orbit_camera
-from distill_core.records import MultiViewRecord, read_record, write_record
+from distill_core.records import MultiViewRecord, RecordView, read_record, write_record
 from renderers.blender.rigs import Rig
 from renderers.blender.settings import DatasetSettings, RenderSettings
 from renderers.blender.supervisor import raw_to_record
@@ -49,6 +49,12 @@ def rendered(worker: WorkerProcess, model: Path, folder: Path) -> MultiViewRecor
     return read_record(folder / "record")
 
 
+def geometry(view: RecordView) -> tuple[np.ndarray, np.ndarray]:
+    assert view.depth is not None
+    assert view.normals is not None
+    return view.depth, view.normals
+
+
 @pytest.fixture(scope="module")
 def own_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_ply(box_and_balls(), tmp_path_factory.mktemp("model") / "box_and_balls.ply")
@@ -67,11 +73,12 @@ def test_a_known_vertex_lands_on_its_pixel(own_record: MultiViewRecord) -> None:
     compared = 0
     for index, camera in enumerate(own_record.cameras):
         view = own_record.read_view(index)
+        view_depth, _ = geometry(view)
         pixels, depth = camera.project(centres)
         rows, columns = np.indices(view.rgba.shape[1:]) + 0.5
         for (x, y), z in zip(pixels, depth, strict=True):
             near = np.hypot((columns - x) / camera.fx, (rows - y) / camera.fy) * z < 1.6 * radius
-            at_its_depth = (view.depth == 0) | (np.abs(view.depth - z) < 1.5 * radius)
+            at_its_depth = (view_depth == 0) | (np.abs(view_depth - z) < 1.5 * radius)
             if not at_its_depth[near].all():  # something else is there too
                 continue
             weights = view.rgba[3] * near
@@ -83,18 +90,19 @@ def test_a_known_vertex_lands_on_its_pixel(own_record: MultiViewRecord) -> None:
 
 def test_a_point_of_one_view_lies_on_the_surface_in_another(own_record: MultiViewRecord) -> None:
     one, other = own_record.read_view(0), own_record.read_view(2)
-    rows, columns = np.nonzero(one.depth)
-    points = one.camera.unproject(np.stack([columns, rows], -1) + 0.5, one.depth[rows, columns])
+    (one_depth, _), (other_depth, other_normals) = geometry(one), geometry(other)
+    rows, columns = np.nonzero(one_depth)
+    points = one.camera.unproject(np.stack([columns, rows], -1) + 0.5, one_depth[rows, columns])
     pixels, depth = other.camera.project(points)
     column, row = np.floor(pixels).astype(int).T
-    inside = (row >= 0) & (row < other.depth.shape[0]) & (column >= 0) & (column < other.depth.shape[1])
-    surface = np.where(inside, other.depth[row.clip(0, 95), column.clip(0, 143)], 0)
+    inside = (row >= 0) & (row < other_depth.shape[0]) & (column >= 0) & (column < other_depth.shape[1])
+    surface = np.where(inside, other_depth[row.clip(0, 95), column.clip(0, 143)], 0)
     seen = (surface > 0) & (depth < surface + 0.05)  # not behind something
     assert seen.sum() > 200
     # The radius is 1. A pixel is 0.02 of it here, so that the other view's own surface is off by up to half of that
     # times its slope; the distance to it along the view's own ray is compared at a point of its surface.
     there = other.camera.unproject(np.floor(pixels[seen]) + 0.5, surface[seen])
-    normals = other.normals[:, row[seen], column[seen]].T
+    normals = other_normals[:, row[seen], column[seen]].T
     off = np.abs(np.einsum("nd,nd->n", points[seen] - there, normals))
     assert np.median(off) < 0.003
 
@@ -107,8 +115,9 @@ def test_points_of_a_box_lie_in_its_faces(own_record: MultiViewRecord) -> None:
     origins = box.triangles_center @ matrix[:3, :3].T + matrix[:3, 3]
     for index in range(len(own_record)):
         view = own_record.read_view(index)
-        rows, columns = np.nonzero(view.depth)
-        points = view.camera.unproject(np.stack([columns, rows], -1) + 0.5, view.depth[rows, columns])
+        depth, _ = geometry(view)
+        rows, columns = np.nonzero(depth)
+        points = view.camera.unproject(np.stack([columns, rows], -1) + 0.5, depth[rows, columns])
         on_box = np.linalg.norm(points - origins.mean(axis=0), axis=1) < 0.65 * matrix[0, 0]
         from_faces = np.abs(np.einsum("nfd,fd->nf", points[:, None] - origins, box.face_normals)).min(axis=1)
         # Depth files have steps of 0.001.
@@ -116,7 +125,7 @@ def test_points_of_a_box_lie_in_its_faces(own_record: MultiViewRecord) -> None:
         assert from_faces[on_box].max() < 0.0011
 
 
-@pytest.mark.parametrize("name", ["own", "crane_Spot_full.glb", "market_taxi.glb", "hierarchy.glb"])
+@pytest.mark.parametrize("name", ["own", "crane_Spot_full.glb", "market_taxi.glb", "hierarchy.glb", "Fox.glb"])
 def test_cycles_agrees_with_the_fast_renderer(
     name: str, worker: WorkerProcess, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
@@ -128,16 +137,17 @@ def test_cycles_agrees_with_the_fast_renderer(
     prepared = prepare(normalised(load_mesh(model)))
     for index, camera in enumerate(record.cameras):
         view = record.read_view(index)
+        depth, normals = geometry(view)
         fast = render_views(prepared, [camera], supersampling=4)
         alpha, fast_alpha = view.rgba[3], fast.colour[0, 3]
         overlap = np.minimum(alpha, fast_alpha).sum() / np.maximum(alpha, fast_alpha).sum()
         assert overlap >= 0.99, (index, overlap)
-        both = (view.depth > 0) & (fast.depth[0] > 0)
-        assert (both.sum() / ((view.depth > 0) | (fast.depth[0] > 0)).sum()) > 0.995
-        off = np.abs(view.depth - fast.depth[0])[both]
+        both = (depth > 0) & (fast.depth[0] > 0)
+        assert (both.sum() / ((depth > 0) | (fast.depth[0] > 0)).sum()) > 0.995
+        off = np.abs(depth - fast.depth[0])[both]
         # The file's steps of 0.001; rays that graze an edge may meet either side of it.
         assert np.quantile(off, 0.98) < 0.001, (index, np.quantile(off, 0.98))
-        cosine = np.einsum("chw,chw->hw", view.normals, fast.normals[0])[both].clip(-1, 1)
+        cosine = np.einsum("chw,chw->hw", normals, fast.normals[0])[both].clip(-1, 1)
         degrees = np.degrees(np.arccos(cosine))
         # Eight bits a channel are 0.3 degrees; Blender keeps stored normals in 16 bits.
         assert np.median(degrees) < 0.4, (index, np.median(degrees))
