@@ -4,8 +4,9 @@ from pathlib import Path
 
 from distill_core.errors import UserError
 from renderers.asset_folder import AssetFolder
-from renderers.gltf_structure import DECODED_EXTENSIONS, read_gltf
+from renderers.gltf_structure import DECODED_EXTENSIONS, GltfFile, accessor_values, read_gltf
 from renderers.mesh_files import check_dae, check_ply, checked_stl
+from renderers.mesh_parts import check_finite
 from renderers.sources.local_folder import FILE_TYPES
 
 # Materials and lights that Blender's importer knows, or leaves out without harm to the shape.
@@ -54,7 +55,8 @@ def check_model(path: Path) -> None:
 def _check_content(path: Path, ending: str, name: str) -> None:
     match ending:
         case "glb" | "gltf":
-            read_gltf(path.read_bytes(), AssetFolder(path, package_allowed=False), name, extensions=_BLENDER_EXTENSIONS)
+            folder = AssetFolder(path, package_allowed=False)
+            _check_positions(read_gltf(path.read_bytes(), folder, name, extensions=_BLENDER_EXTENSIONS))
         case "ply":
             check_ply(path.read_bytes(), name)
         case "stl":
@@ -67,3 +69,12 @@ def _check_content(path: Path, ending: str, name: str) -> None:
                     raise UserError(f"{name}: Not a .blend file: expected 'BLENDER' at its start; save it again.")
         case _:  # text or chunks without counts: Blender's own importers find out
             return
+
+
+def _check_positions(file: GltfFile) -> None:
+    """Blender would move vertices that are not finite to the origin without a word."""
+    accessors = file.tree.get("accessors", [])
+    primitives = [primitive for mesh in file.tree.get("meshes", []) for primitive in mesh["primitives"]]
+    for index in {primitive["attributes"].get("POSITION") for primitive in primitives} - {None}:
+        if "bufferView" in accessors[index]:  # else they are Draco's
+            check_finite(accessor_values(file, accessors[index]), file.name)

@@ -11,6 +11,7 @@ from renderers.blender.model_checks import check_model
     [
         ("zero_bytes.obj", "empty file"),
         ("truncated_chunk.glb", "incomplete"),
+        ("nan_vertices.glb", "finite"),
         ("node_cycle.glb", "cycle"),
         ("deep_json_100000.glb", "nested too deep"),
         ("image_path_escapes.glb", "leads out"),
