@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from mathutils import Matrix
 
 _WHITE = (1.0, 1.0, 1.0, 1.0)
 
@@ -86,7 +87,15 @@ def _call(name: str, path: str, **options: Any) -> None:
 
 
 def _import_gltf(path: str, _: str | None) -> None:
-    _call(_GLTF, path, import_shading="NORMALS", merge_vertices=False, disable_bone_shape=True)
+    # Bones rest where the file's nodes stand, as for the project's own loader, not where they were bound.
+    _call(
+        _GLTF,
+        path,
+        import_shading="NORMALS",
+        merge_vertices=False,
+        disable_bone_shape=True,
+        guess_original_bind_pose=False,
+    )
 
 
 def _import_obj(path: str, up_axis: str | None) -> None:
@@ -171,6 +180,10 @@ def _wear_vertex_colours(mesh: Any) -> None:
 
 
 def _stop_animation() -> None:
+    """Clear actions and drivers; what an action had posed goes back to rest."""
+    for armature in [thing for thing in bpy.data.objects if thing.type == "ARMATURE" and thing.animation_data]:
+        for bone in armature.pose.bones:
+            bone.matrix_basis = Matrix.Identity(4)
     for datablock in [*bpy.data.objects, *bpy.data.shape_keys]:
         datablock.animation_data_clear()
 

@@ -12,7 +12,7 @@ from renderers.blender.settings import RigSettings
 
 @pytest.mark.parametrize("rig", ["random-sphere", "orbit", "zero123", "zero123plus", "picture-ring"])
 def test_cameras_look_at_the_origin_and_are_a_function_of_the_seed(rig: str) -> None:
-    settings = RigSettings(rig=rig, resolution=64)  # type: ignore[arg-type]
+    settings = RigSettings(rig=rig, resolution=64)
     cameras = make_rig(settings, 3).cameras
     assert len(cameras) == (6 if rig == "zero123plus" else 12)
     for camera, again in zip(cameras, make_rig(settings, 3).cameras, strict=True):
