@@ -1,6 +1,7 @@
 # make setup          .venv with everything that tests and programs need
 # make demo           one picture to splats: writes out/demo
 # make test           format, lint, types, imports, tests
+# make test-blender   what needs Blender itself (installs its Python module the first time)
 # make check-claims   the measured tables (hours; goes on where it stopped)
 # make format         put the code into shape
 
@@ -8,6 +9,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-complete
+BLENDER_PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BLENDER_VERSION := 4.5.15
 SOURCES := distill_core renderers gs_integration scripts benchmarks tests
 DEMO_PICTURE ?= examples/demo.png
 
@@ -15,7 +18,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Numba and the tests use threads of their own choice; pyright need not ask for a newer pyright.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: setup demo test check check-claims format
+BLENDER_VENV := .venv-blender
+BLENDER_STAMP := $(BLENDER_VENV)/.setup-complete-$(BLENDER_VERSION)
+
+.PHONY: setup setup-blender demo test test-blender check check-claims format
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -34,6 +40,20 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/pyright --version
 	@touch $@
 
+# An environment of its own: bpy pins numpy below 2, and wants exactly the Python that it was built for.
+setup-blender: $(BLENDER_STAMP)
+
+$(BLENDER_STAMP): scripts/system_libraries.py
+	@$(BLENDER_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Blender's module needs Python 3.11, got $$($(BLENDER_PYTHON) --version); name one: make setup-blender BLENDER_PYTHON=python3.11" >&2; exit 2; }
+	@$(BLENDER_PYTHON) scripts/system_libraries.py
+	@test -x $(BLENDER_VENV)/bin/python || $(BLENDER_PYTHON) -m venv $(BLENDER_VENV)
+	@echo "Installing Blender $(BLENDER_VERSION) into $(BLENDER_VENV) (800 MB, minutes the first time)"
+	@$(BLENDER_VENV)/bin/python -m pip install -qq "bpy==$(BLENDER_VERSION)" "numpy<2"
+	@$(BLENDER_VENV)/bin/python -c 'import bpy'
+	@rm -f $(BLENDER_VENV)/.setup-complete-*
+	@touch $@
+
 demo: $(STAMP)
 	$(BIN)/python scripts/image_to_3dgs.py $(DEMO_PICTURE) --output-dir out/demo
 
@@ -45,6 +65,9 @@ check: $(STAMP)
 
 test: check
 	$(BIN)/python -m pytest
+
+test-blender: $(STAMP) $(BLENDER_STAMP)
+	$(BIN)/python -m pytest tests/blender -m blender --timeout 600
 
 check-claims: $(STAMP)
 	$(BIN)/python scripts/check_claims.py

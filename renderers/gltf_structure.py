@@ -19,7 +19,7 @@ from renderers.asset_folder import AssetFolder
 COMPONENT_DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 TYPE_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 DRACO = "KHR_draco_mesh_compression"
-_KNOWN_REQUIRED_EXTENSIONS = (DRACO, "KHR_texture_transform", "EXT_texture_webp")
+DECODED_EXTENSIONS = (DRACO, "KHR_texture_transform", "EXT_texture_webp")
 _MAX_ELEMENTS = 100_000_000
 _JSON_CHUNK, _BINARY_CHUNK = b"JSON", b"BIN\0"
 
@@ -45,13 +45,16 @@ class GltfFile:
         return self.buffers[view["buffer"]][start : start + view["byteLength"]]
 
 
-def read_gltf(data: bytes, folder: AssetFolder, name: str) -> GltfFile:
+def read_gltf(
+    data: bytes, folder: AssetFolder, name: str, *, extensions: tuple[str, ...] = DECODED_EXTENSIONS
+) -> GltfFile:
     """Read and check a .glb or .gltf file.
 
     Args:
         data: the file.
         folder: where buffers outside the file lie.
         name: for messages.
+        extensions: those that a file may require.
 
     Raises:
         UserError: whatever is wrong, said in one sentence.
@@ -62,7 +65,7 @@ def read_gltf(data: bytes, folder: AssetFolder, name: str) -> GltfFile:
         json_bytes, binary = _chunks(data, name)
     tree = _parse_json(json_bytes, name)
     try:
-        _check_version(tree, name)
+        _check_version(tree, name, extensions)
         buffers = _read_buffers(tree, binary, folder, name)
         file = GltfFile(name, tree, buffers)
         _check_views(file)
@@ -126,15 +129,15 @@ def _parse_json(json_bytes: bytes, name: str) -> dict[str, Any]:
     return tree
 
 
-def _check_version(tree: dict[str, Any], name: str) -> None:
+def _check_version(tree: dict[str, Any], name: str, extensions: tuple[str, ...]) -> None:
     version = str(tree["asset"]["version"])
     if version.split(".")[0] != "2":
         raise UserError(f"{name}: glTF {version} is not supported, expected 2.0; export as glTF 2.0.")
-    unknown = sorted(set(tree.get("extensionsRequired", [])) - set(_KNOWN_REQUIRED_EXTENSIONS))
+    unknown = sorted(set(tree.get("extensionsRequired", [])) - set(extensions))
     if unknown:
         raise UserError(
             f"{name}: the file requires {', '.join(unknown)}, expected at most "
-            f"{', '.join(_KNOWN_REQUIRED_EXTENSIONS)}; export it without that compression."
+            f"{', '.join(extensions)}; export it without that compression."
         )
 
 

@@ -1,6 +1,6 @@
-"""Find the system libraries that Open3D opens, and install what is missing where that is allowed.
+"""Find the system libraries that Open3D and Blender's module open, and install what is missing where that is allowed.
 
-Run by `make setup`, before anything else is installed: it needs Python alone.
+Run by `make setup` and `make setup-blender`, before anything else is installed: it needs Python alone.
 """
 
 import ctypes
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-# What Open3D's wheel links to, and the Debian and Ubuntu package that has it.
+# What the wheels of Open3D and bpy link to, and the Debian and Ubuntu package that has it.
 PACKAGE_OF_LIBRARY = {
     "libGL.so.1": "libgl1",
     "libEGL.so.1": "libegl1",
@@ -18,6 +18,11 @@ PACKAGE_OF_LIBRARY = {
     "libusb-1.0.so.0": "libusb-1.0-0",
     "libudev.so.1": "libudev1",
     "libidn2.so.0": "libidn2-0",
+    "libXrender.so.1": "libxrender1",
+    "libXfixes.so.3": "libxfixes3",
+    "libXi.so.6": "libxi6",
+    "libxkbcommon.so.0": "libxkbcommon0",
+    "libSM.so.6": "libsm6",
 }
 
 
@@ -56,7 +61,7 @@ def _install_missing() -> None:
         missing = missing_libraries()
     if missing:
         sys.stderr.write(
-            f"Open3D needs {', '.join(missing)}, which this system lacks. On Debian or Ubuntu: "
+            f"Open3D and Blender need {', '.join(missing)}, which this system lacks. On Debian or Ubuntu: "
             f"sudo {' '.join(install_command(missing))}. Everything else is being set up.\n"
         )
 

@@ -106,6 +106,7 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.texture_views",
     "gs_integration.view_corrections",
     "gs_integration.visual_hull",
+    "renderers.blender.passes",
     "renderers.chart_packing",
     "renderers.direction_charts",
     "renderers.mesh_repair",

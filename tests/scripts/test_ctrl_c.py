@@ -32,6 +32,9 @@ LONG_JOBS = {
         *["--output-dir", "{out}/records"],
     ],
     "scripts/make_shards.py": ["{assets}/captures", "--output-dir", "{out}/shards"],
+    "scripts/render_dataset.py": [
+        *["{assets}/mixed_formats", "--blender", "tests/scripts/silent_program.sh", "--output-dir", "{out}/records"],
+    ],
     "scripts/synchronize.py": [
         *["panorama", "--checkpoint", "gaussian-field:{assets}/pictures/tulips.jpg"],
         *["--steps", "500", "--output-dir", "{out}/panorama"],

@@ -1,0 +1,1 @@
+"""Models to records through headless Blender: photoreal colour, exact cameras, depth and normals."""

@@ -1,0 +1,224 @@
+"""Runs inside Blender: a model file of any kind into an emptied Blender, with scripts off.
+
+Pictures are read from the folder of the file alone. Importers are asked for by name, since versions of Blender and
+distributions' builds differ in what they have.
+"""
+
+# pyright: reportMissingImports=false
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+from mathutils import Matrix
+
+_WHITE = (1.0, 1.0, 1.0, 1.0)
+
+
+class Refused(Exception):
+    """This model cannot be rendered, whoever tries: one sentence."""
+
+
+def empty_blender() -> None:
+    """Forget everything that was loaded; what a file brings along cannot run code, its drivers included."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
+    bpy.context.preferences.filepaths.use_scripts_auto_execute = False
+
+
+def import_model(path: Path, up_axis: str | None) -> list[str]:
+    """Import a file; it lies in the current scene afterwards, z up, at rest.
+
+    Args:
+        path: the file; its ending says what it is.
+        up_axis: "x", "y" or "z" for formats that do not say it; None takes the format's custom.
+
+    Returns:
+        The textures that were not found or lie outside the file's folder: they are white.
+
+    Raises:
+        Refused: this Blender has no importer for it, or the importer failed.
+    """
+    importer = _IMPORTERS.get(path.suffix.lower())
+    if importer is None:
+        raise Refused(f"{path.name}: expected a model as {' '.join(sorted(_IMPORTERS))}, got {path.suffix or 'none'}.")
+    try:
+        importer(str(path), up_axis)
+    except RuntimeError as error:  # what operators raise for whatever the importer reports
+        raise Refused(f"{path.name}: Blender cannot import it: {_first_line(str(error), path)}") from error
+    _stop_animation()
+    return _settle_textures(path.resolve().parent)
+
+
+def importable_file_types() -> list[str]:
+    """Endings without the dot that this Blender has an importer for."""
+    names = {"gltf": _GLTF, "glb": _GLTF, "obj": _OBJ, "ply": _PLY, "stl": _STL, "fbx": _FBX, "dae": _DAE}
+    names |= dict.fromkeys(("usd", "usda", "usdc", "usdz"), _USD)
+    return sorted([ending for ending, name in names.items() if _operator(name) is not None] + ["blend"])
+
+
+_GLTF, _USD, _DAE = "import_scene.gltf", "wm.usd_import", "wm.collada_import"
+_OBJ, _PLY, _STL = "wm.obj_import", "wm.ply_import", "wm.stl_import"
+_FBX, _FBX_NEWER = "import_scene.fbx", "wm.fbx_import"
+
+
+def _operator(name: str) -> Any:
+    """An operator by name, None where this Blender has none: `bpy.ops` answers to every name."""
+    group, _, operator_name = name.partition(".")
+    operator: Any = getattr(getattr(bpy.ops, group), operator_name)
+    try:
+        operator.get_rna_type()
+    except KeyError:
+        return None
+    return operator
+
+
+def _call(name: str, path: str, **options: Any) -> None:
+    """Call an importer with those of the options that it has in this version."""
+    operator = _operator(name)
+    if operator is None:
+        version = bpy.app.version_string
+        raise Refused(
+            f"{os.path.basename(path)}: Blender {version} has no importer for it ({name}); export it as .glb."
+        )
+    known = operator.get_rna_type().properties.keys()
+    operator(filepath=path, **{key: value for key, value in options.items() if key in known})
+
+
+def _import_gltf(path: str, _: str | None) -> None:
+    # Bones rest where the file's nodes stand, as for the project's own loader, not where they were bound.
+    _call(
+        _GLTF,
+        path,
+        import_shading="NORMALS",
+        merge_vertices=False,
+        disable_bone_shape=True,
+        guess_original_bind_pose=False,
+    )
+
+
+def _import_obj(path: str, up_axis: str | None) -> None:
+    _call(_OBJ, path, **_axes(up_axis or "y"), use_split_objects=False, use_split_groups=False)
+
+
+def _import_ply(path: str, up_axis: str | None) -> None:
+    _call(_PLY, path, **_axes(up_axis or "z"), merge_verts=False, import_colors="SRGB")
+    for mesh in bpy.data.meshes:
+        _wear_vertex_colours(mesh)
+
+
+def _import_stl(path: str, up_axis: str | None) -> None:
+    _call(_STL, path, **_axes(up_axis or "z"))
+
+
+def _import_fbx(path: str, _: str | None) -> None:
+    with open(path, "rb") as file:
+        is_text = not file.read(18).startswith(b"Kaydara FBX Binary")
+    # The older importer is in every version and reads more of what people have, but no text.
+    _call(_FBX_NEWER if is_text else _FBX, path, use_anim=False, use_image_search=False, ignore_leaf_bones=True)
+    for material in bpy.data.materials:
+        _show_material(material)
+
+
+def _show_material(material: Any) -> None:
+    """Exporters disagree on which end of FBX's transparency is opaque: what nothing could be seen of is."""
+    for node in material.node_tree.nodes if material.node_tree else ():
+        if node.type == "BSDF_PRINCIPLED" and not node.inputs["Alpha"].is_linked:
+            if node.inputs["Alpha"].default_value == 0:
+                node.inputs["Alpha"].default_value = 1
+
+
+def _import_dae(path: str, _: str | None) -> None:
+    _call(_DAE, path, import_units=False)
+
+
+def _import_usd(path: str, _: str | None) -> None:
+    _call(_USD, path, import_cameras=False, import_lights=False, read_mesh_colors=True)
+
+
+def _open_blend(path: str, _: str | None) -> None:
+    bpy.ops.wm.open_mainfile(filepath=path, load_ui=False, use_scripts=False)
+    # A file carries no preferences, but opening one may take another program's: scripts stay off.
+    bpy.context.preferences.filepaths.use_scripts_auto_execute = False
+
+
+_IMPORTERS: dict[str, Callable[[str, str | None], None]] = {
+    ".glb": _import_gltf,
+    ".gltf": _import_gltf,
+    ".obj": _import_obj,
+    ".ply": _import_ply,
+    ".stl": _import_stl,
+    ".fbx": _import_fbx,
+    ".dae": _import_dae,
+    ".usd": _import_usd,
+    ".usda": _import_usd,
+    ".usdc": _import_usd,
+    ".usdz": _import_usd,
+    ".blend": _open_blend,
+}
+
+
+def _axes(up_axis: str) -> dict[str, str]:
+    """Options of the importers in C++ that turn `up_axis` upwards as the project's own loader does."""
+    forward = {"x": "NEGATIVE_Z", "y": "NEGATIVE_Z", "z": "Y"}[up_axis]
+    return {"forward_axis": forward, "up_axis": up_axis.upper()}
+
+
+def _wear_vertex_colours(mesh: Any) -> None:
+    """Show colours per vertex, which the importer leaves without a material."""
+    if mesh.materials or not mesh.color_attributes:
+        return
+    material = bpy.data.materials.new("vertex colours")
+    material.use_nodes = True
+    tree = material.node_tree
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    colours = tree.nodes.new("ShaderNodeVertexColor")
+    colours.layer_name = mesh.color_attributes[0].name
+    tree.links.new(colours.outputs["Color"], shader.inputs["Base Color"])
+    mesh.materials.append(material)
+
+
+def _stop_animation() -> None:
+    """Clear actions and drivers; what an action had posed goes back to rest."""
+    for armature in [thing for thing in bpy.data.objects if thing.type == "ARMATURE" and thing.animation_data]:
+        for bone in armature.pose.bones:
+            bone.matrix_basis = Matrix.Identity(4)
+    for datablock in [*bpy.data.objects, *bpy.data.shape_keys]:
+        datablock.animation_data_clear()
+
+
+def _settle_textures(folder: Path) -> list[str]:
+    """Make textures white that are not there or lie outside the folder; return their names."""
+    missing = []
+    for image in list(bpy.data.images):
+        if image.source not in ("FILE", "TILED", "SEQUENCE", "MOVIE") or image.packed_file is not None:
+            continue
+        if not image.users:
+            continue
+        path = Path(bpy.path.abspath(image.filepath_raw))
+        inside = path.resolve().is_relative_to(folder)
+        if not inside or image.source in ("SEQUENCE", "MOVIE") or not (image.source == "TILED" or path.is_file()):
+            missing.append(path.name)
+            _make_white(image)
+    return sorted(missing)
+
+
+def _make_white(image: Any) -> None:
+    is_colour = image.colorspace_settings.name != "Non-Color"
+    image.source = "GENERATED"
+    image.generated_width = image.generated_height = 1
+    image.generated_color = _WHITE
+    if not is_colour:  # white is no direction and no sensible roughness: whatever read it goes without
+        for tree in [material.node_tree for material in bpy.data.materials if material.node_tree] + [
+            *bpy.data.node_groups
+        ]:
+            for node in [node for node in tree.nodes if getattr(node, "image", None) == image]:
+                tree.nodes.remove(node)
+
+
+def _first_line(text: str, path: Path) -> str:
+    """The most telling line of what an operator reports: tracebacks end with it."""
+    lines = [line.strip().removeprefix("Error: ") for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(("Location:", "File ", "Traceback", "Python:"))]
+    return (lines[-1] if lines else "no reason given").replace(str(path), path.name)[:300]

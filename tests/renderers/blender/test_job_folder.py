@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from distill_core.errors import UserError
+from renderers.blender.job_folder import Entry, opened_job
+
+SETTINGS = {"seed": 0, "views": {"rig": "orbit"}}
+
+
+def test_the_journal_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
+    with opened_job(tmp_path / "job", SETTINGS) as job:
+        job.note("a.glb", Entry("done", None, {"total": 1.5}))
+        job.note("ß – 茶.glb", Entry("left out", "no faces", {"total": 0.1}))
+    journal = tmp_path / "job" / "journal.jsonl"
+    whole = journal.read_bytes()
+    for length in range(whole.index(b"\n") + 1, len(whole)):  # a kill at any byte of the second line
+        journal.write_bytes(whole[:length])
+        with opened_job(tmp_path / "job", SETTINGS) as job:
+            assert job.entries == {"a.glb": Entry("done", None, {"total": 1.5})}
+            job.note("c.glb", Entry("done", None, {}))
+        with opened_job(tmp_path / "job", SETTINGS) as job:
+            assert list(job.entries) == ["a.glb", "c.glb"]
+
+
+def test_what_a_killed_job_left_half_written_is_cleared(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    with opened_job(folder, SETTINGS):
+        pass
+    for left in (".work/raw-0", ".a.glb.0123abcd.tmp/images"):
+        (folder / left).mkdir(parents=True)
+    (folder / ".report.json.x7").write_text("{")
+    (folder / "a.glb").mkdir()
+    (folder / "a.glb" / "transforms.json").write_text("{}")
+    with opened_job(folder, SETTINGS) as job:
+        assert job.is_done("a.glb")
+        assert not job.is_done("b.glb")
+    assert sorted(entry.name for entry in folder.iterdir()) == [".lock", "a.glb", "job.json"]
+
+
+def test_two_jobs_never_work_in_one_folder(tmp_path: Path) -> None:
+    with opened_job(tmp_path, SETTINGS):
+        with pytest.raises(UserError, match="another job is working"), opened_job(tmp_path, SETTINGS):
+            pass
+        assert (tmp_path / ".work").is_dir()
+    with opened_job(tmp_path, SETTINGS):
+        pass
+
+
+def test_a_folder_of_other_things_or_other_settings_is_refused(tmp_path: Path) -> None:
+    with opened_job(tmp_path / "job", SETTINGS):
+        pass
+    with pytest.raises(UserError, match="other seed"), opened_job(tmp_path / "job", SETTINGS | {"seed": 1}):
+        pass
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="other files"), opened_job(tmp_path / "mine", SETTINGS):
+        pass
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "mine"
