@@ -164,6 +164,7 @@ def _keep(file: Path, result: "TexturedResult") -> None:
     cameras = [orbit_camera(azimuth + turn, _SHOWN_ELEVATION, **size) for turn in _SHOWN_TURNS]
     worn = prepare(wearing(result.unwrapped.mesh, result.texture))
     views = render_views(worn, cameras, with_normals=False).colour
+    assert result.source is not None  # only textures after a prompt have none
     shown = [resize_premultiplied(result.source.rgba, _SHOWN_PX, _SHOWN_PX), *views]
     file.parent.mkdir(parents=True, exist_ok=True)
     write_png(file, np.concatenate([composite(one, 1.0) for one in shown], axis=2).clip(0, 1))

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.evaluation_models import evaluation_models, render_pictures
 from distill_core.cameras import orbit_camera
-from scripts.picture_jobs import PICTURE_ENDINGS
+from distill_core.images import PICTURE_ENDINGS
 
 _PROGRAM = Path(__file__).resolve().parents[1] / "scripts" / "image_to_3dgs.py"
 _FILES = ("input.png", "transforms.json", "splats.ply", "turntable.mp4", "preview.png", "report.json")

@@ -35,6 +35,9 @@ from distill_core.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+PICTURE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"})
+"""Of files that are looked for in a folder; what is in a file is told by its content."""
+
 # Opened by content, never by ending. The classes are called directly: `Image.open` would refuse a huge picture before
 # its size can be named, and would hand files to every decoder that is installed (PostScript among them).
 _FORMATS: dict[str, type[ImageFile.ImageFile]] = {

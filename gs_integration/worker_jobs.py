@@ -217,6 +217,7 @@ def texture_mesh(job: Job) -> Findings:
 
         result = texture_mesh(mesh, picture, settings, job.generators.load(settings.generator, run), run.progress)
         result.save(job.results, run)
+    assert result.source is not None  # only textures after a prompt have none
     return {
         "elevation": result.source.elevation_sentence(),
         "picture_lifted": result.picture_lifted,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill_core.errors import UserError
-from distill_core.images import Picture, read_picture
+from distill_core.images import PICTURE_ENDINGS, Picture, read_picture
 from distill_core.progress import Progress
 from gs_integration.output_folder import check_replaceable
 from gs_integration.pipelines.report import RunRecord, file_sha256, recorded_run, versions, write_json
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PICTURE_ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"})
 BATCH_REPORT = "report.json"
 
 

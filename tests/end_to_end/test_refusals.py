@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from distill_core.errors import UserError
-from scripts.picture_jobs import PICTURE_ENDINGS, result_names
+from distill_core.images import PICTURE_ENDINGS
+from scripts.picture_jobs import result_names
 from tests.end_to_end.jobs import SHORT, SPLAT_FILES, TWO_ANGLES, VIEW_FILES, copies, entries, make_splats, make_views
 from tests.scripts.processes import REPOSITORY, allowed_seconds, environment, interrupt, run_program, start_program
 

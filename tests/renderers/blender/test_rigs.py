@@ -7,11 +7,11 @@ import pytest
 from distill_core.cameras import orbit_angles
 from distill_core.errors import UserError
 from renderers.blender.rigs import make_rig
-from renderers.blender.settings import RigSettings
+from renderers.blender.settings import RigName, RigSettings
 
 
 @pytest.mark.parametrize("rig", ["random-sphere", "orbit", "zero123", "zero123plus", "picture-ring"])
-def test_cameras_look_at_the_origin_and_are_a_function_of_the_seed(rig: str) -> None:
+def test_cameras_look_at_the_origin_and_are_a_function_of_the_seed(rig: RigName) -> None:
     settings = RigSettings(rig=rig, resolution=64)
     cameras = make_rig(settings, 3).cameras
     assert len(cameras) == (6 if rig == "zero123plus" else 12)
