@@ -15,7 +15,7 @@ from distill_core.camera_rigs import fibonacci_rig
 from distill_core.errors import UserError
 from distill_core.synchronization.strategies import STRATEGY_NAMES
 from gs_integration.pipelines.settings import GeneratorSettings, PictureSettings
-from gs_integration.pipelines.texture_settings import TextureSettings
+from gs_integration.pipelines.texture_settings import RelativeMethod, TextureSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,13 +31,7 @@ _SHOWN_PX = 160
 _MEANS = ("psnr", "psnr_inside", "ssim", "consistency_psnr", "seam_ratio", "seconds")
 
 
-def _relatives() -> tuple[str, ...]:
-    """The methods of the pipeline besides joint denoising."""
-    method = TextureSettings.model_fields.get("method")
-    return () if method is None else tuple(name for name in get_args(method.annotation) if name != "synchronized")
-
-
-METHODS = (*STRATEGY_NAMES, *_relatives())
+METHODS = (*STRATEGY_NAMES, *get_args(RelativeMethod))
 """What is compared: strategies, no synchronization ("none"), and relatives, each as the pipeline calls it."""
 
 
@@ -89,7 +83,7 @@ def run(settings: Settings) -> dict[str, Any]:
     }
     log = RowLog(settings.folder / "rows.jsonl", identity, ("model", "method", "steps"))
     generator = load_generator(file, torch_device(settings.device))
-    wanted = [(method, steps) for method in settings.methods for steps in settings.steps]
+    wanted = [(method, steps) for method in settings.methods for steps in _numbers_of_steps(method, settings.steps)]
     names = validation_names(settings.models, settings.limit)
     for number, name in enumerate(names):
         missing = [each for each in wanted if (name, each[0], str(each[1])) not in log.rows]
@@ -111,16 +105,25 @@ def run(settings: Settings) -> dict[str, Any]:
     return {"models": rows, "methods": [_mean(rows, method, steps) for method, steps in wanted]}
 
 
+def _numbers_of_steps(method: str, sampling_steps: tuple[int, ...]) -> tuple[int, ...]:
+    """How many steps a method is measured with; score distillation has steps of its own kind."""
+    if method == "score-distillation":
+        return (TextureSettings.model_fields["distillation_steps"].default,)
+    return sampling_steps
+
+
 def method_settings(settings: Settings, method: str, steps: int) -> TextureSettings:
     """What the pipeline is told for one row of the table.
 
     Args:
         settings: of the measurement.
         method: one of `METHODS`.
-        steps: of the sampler.
+        steps: of the sampler, or of score distillation.
     """
+    way: dict[str, Any] = {"strategy": method} if method in STRATEGY_NAMES else {"method": method}
+    if method == "score-distillation":
+        way["distillation_steps"], steps = steps, 1
     sampler = "consistency" if steps == 1 else settings.sampler
-    way = {"strategy": method} if method in STRATEGY_NAMES else {"method": method}
     return TextureSettings.model_validate(
         {
             "picture": PictureSettings(elevation_degrees=PICTURE_ELEVATION, matting="alpha"),

@@ -39,6 +39,9 @@ def test_methods_are_compared_and_a_second_run_measures_only_what_is_new(
 def test_every_method_is_a_setting_of_the_pipeline(method: str, tmp_path: Path) -> None:
     told = method_settings(settings(tmp_path, tmp_path), method, 4)
     assert told.strategy == (method if method in STRATEGY_NAMES else "instance-clean")
+    if method == "score-distillation":
+        assert (told.distillation_steps, told.generator.steps) == (4, 1)  # it draws single steps
+        return
     assert told.generator.steps == 4
     assert told.generator.sampler == "ddim"
     assert method_settings(settings(tmp_path, tmp_path), method, 1).generator.sampler == "consistency"
