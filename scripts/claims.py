@@ -113,6 +113,8 @@ CLAIMS = (
         "{assets}/models",
         "--folder",
         "{out}",
+        "--texture-size",
+        "512",
     ),
     _benchmark("whole_job", "The whole job on rendered pictures of well-known models", *_MODELS),
 )
