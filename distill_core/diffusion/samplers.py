@@ -208,8 +208,9 @@ def sample(
     noisy = start if start is not None else denoiser.schedule.sigma(times[0]).to(fresh.dtype) * fresh
     for index in range(len(times) - 1):
         time, next_time = (at.to(noisy.dtype).expand(noisy.shape[0]) for at in times[index : index + 2])
-        fresh = noise(denoiser.sample_shape)
-        noisy = step(watched, noisy, time, next_time, condition, fresh)
+        # Whatever the sampler, nothing is added to a clean sample.
+        added = noise(denoiser.sample_shape) if times[index + 1] > 0 else None
+        noisy = step(watched, noisy, time, next_time, condition, added)
         if progress is not None:
             progress.advance(1, preview(watched.clean) if preview is not None else None)
     return noisy
