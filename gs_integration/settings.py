@@ -37,9 +37,9 @@ class FitSettings(BaseModel):
         description="colour difference (0 to 1) above which the loss is linear, below which it is square",
     )
     structure_weight: float = Field(
-        default=0.2, ge=0, lt=1, description="weight of 1 - SSIM against the colour difference"
+        default=0.05, ge=0, lt=1, description="weight of 1 - SSIM against the colour difference"
     )
-    silhouette_weight: float = Field(default=4.0, ge=0, le=10, description="weight of the squared difference of alpha")
+    silhouette_weight: float = Field(default=8.0, ge=0, le=10, description="weight of the squared difference of alpha")
     fit_background: Literal["random", "white"] = Field(
         default="random", description="what shows through the splats while they are fitted"
     )
@@ -81,6 +81,7 @@ def capture_settings(**changes: Any) -> FitSettings:
         "max_splats": 50_000,
         "harmonics_degree": 3,
         "robust_width": 0.01,
+        "structure_weight": 0.2,
         "silhouette_weight": 0.5,
         "half_resolution_share": 0.2,
         "fit_background": "white",
