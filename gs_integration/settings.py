@@ -19,7 +19,7 @@ class FitSettings(BaseModel):
         le=100_000,
         description="optimization steps, one view each; None means 25 a view, at least 800",
     )
-    num_splats: int = Field(default=20_000, ge=16, le=2_000_000, description="number of splats to begin with")
+    num_splats: int = Field(default=8_000, ge=16, le=2_000_000, description="number of splats to begin with")
     max_splats: int = Field(
         default=20_000,
         ge=16,
@@ -37,9 +37,9 @@ class FitSettings(BaseModel):
         description="colour difference (0 to 1) above which the loss is linear, below which it is square",
     )
     structure_weight: float = Field(
-        default=0.05, ge=0, lt=1, description="weight of 1 - SSIM against the colour difference"
+        default=0.2, ge=0, lt=1, description="weight of 1 - SSIM against the colour difference"
     )
-    silhouette_weight: float = Field(default=8.0, ge=0, le=10, description="weight of the squared difference of alpha")
+    silhouette_weight: float = Field(default=4.0, ge=0, le=10, description="weight of the squared difference of alpha")
     fit_background: Literal["random", "white"] = Field(
         default="random", description="what shows through the splats while they are fitted"
     )
@@ -81,7 +81,6 @@ def capture_settings(**changes: Any) -> FitSettings:
         "max_splats": 50_000,
         "harmonics_degree": 3,
         "robust_width": 0.01,
-        "structure_weight": 0.2,
         "silhouette_weight": 0.5,
         "half_resolution_share": 0.2,
         "fit_background": "white",
