@@ -62,7 +62,10 @@ def import_model(path: Path, up_axis: str | None, *, at_rest: bool = True) -> Im
     try:
         up_axis = importer(str(path), up_axis, not at_rest)
     except RuntimeError as error:  # what operators raise for whatever the importer reports
-        raise Refused(f"{path.name}: Blender cannot import it: {_first_line(str(error), path)}") from error
+        reason = _first_line(str(error), path)
+        if "draco" in reason.lower():
+            reason = f"it is compressed with Draco, which this build of Blender {bpy.app.version_string} cannot read"
+        raise Refused(f"{path.name}: Blender cannot import it: {reason}") from error
     if at_rest:
         _stop_animation()
     return Imported(_settle_textures(path.resolve().parent), up_axis)
@@ -113,6 +116,8 @@ def _import_gltf(path: str, _up_axis: str | None, _animated: bool) -> None:
         disable_bone_shape=True,
         guess_original_bind_pose=False,
     )
+    for mesh in bpy.data.meshes:  # before Blender 4.5 colours without a material are left without one
+        _wear_vertex_colours(mesh)
 
 
 def _import_obj(path: str, up_axis: str | None, _animated: bool) -> str:
@@ -136,6 +141,11 @@ def _import_fbx(path: str, _up_axis: str | None, animated: bool) -> None:
     with open(path, "rb") as file:
         is_text = not file.read(18).startswith(b"Kaydara FBX Binary")
     # The older importer is in every version and reads more of what people have, but no text.
+    if is_text and _operator(_FBX_NEWER) is None:
+        raise Refused(
+            f"{os.path.basename(path)}: expected a binary .fbx, got one that is text, which Blender "
+            f"{bpy.app.version_string} cannot read; take Blender 4.5 or later, or export it as .glb."
+        )
     _call(_FBX_NEWER if is_text else _FBX, path, use_anim=animated, use_image_search=False, ignore_leaf_bones=True)
     for material in bpy.data.materials:
         _show_material(material)

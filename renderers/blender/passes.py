@@ -7,7 +7,7 @@ from jaxtyping import Float32, UInt16
 
 from distill_core.cameras import Camera
 from distill_core.images import unpremultiply
-from renderers.blender.multilayer_exr import DamagedExr, read_channels
+from renderers.blender.multilayer_exr import DamagedExr, read_channels, read_texts
 from renderers.mesh_rendering import linear_to_srgb
 
 _DIFFUSE_COLOUR, _OBJECT_INDEX = "DiffCol", "IndexOB"
@@ -89,6 +89,25 @@ def read_object_indices(folder: Path, view: int) -> UInt16[np.ndarray, "height w
         DamagedExr: the file is missing, cut off, or its values are not finite.
     """
     return np.rint(_pass(folder / f"{view:03d}.geometry.exr", _OBJECT_INDEX, None)[0]).astype(np.uint16)
+
+
+def reported_seconds(folder: Path) -> float:
+    """What Cycles itself says that all pictures of a folder took, to a hundredth of a second each.
+
+    Args:
+        folder: of the raw passes; EEVEE's pictures say nothing.
+
+    Raises:
+        DamagedExr: a file is cut off.
+    """
+    seconds = 0.0
+    for path in sorted(folder.glob("*.exr")):
+        for name, text in read_texts(path).items():
+            if name.startswith("cycles.") and name.endswith(".total_time"):
+                seconds += sum(
+                    float(part) * unit for part, unit in zip(reversed(text.split(":")), (1, 60, 3600), strict=False)
+                )
+    return seconds
 
 
 def _straight_srgb(rgba: np.ndarray) -> np.ndarray:

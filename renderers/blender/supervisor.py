@@ -22,7 +22,14 @@ from distill_core.records import LazyViews, MultiViewRecord, write_record
 from renderers.blender.job_folder import Entry, JobFolder
 from renderers.blender.model_checks import check_model
 from renderers.blender.multilayer_exr import DamagedExr
-from renderers.blender.passes import read_albedo, read_colours, read_depth, read_normals, read_object_indices
+from renderers.blender.passes import (
+    read_albedo,
+    read_colours,
+    read_depth,
+    read_normals,
+    read_object_indices,
+    reported_seconds,
+)
 from renderers.blender.rigs import Rig, make_rig
 from renderers.blender.settings import DatasetSettings
 from renderers.blender.tasks import check_animation, check_lighting, object_seed, worker_task
@@ -80,7 +87,7 @@ class Supervisor:
         self._slots: list[_Slot] = []
         self._waiting: deque[_Job] = deque()
         self._alone: deque[_Job] = deque()
-        self._writing: dict[Future[None], tuple[_Job, dict[str, Any]]] = {}
+        self._writing: dict[Future[dict[str, float]], tuple[_Job, dict[str, Any]]] = {}
 
     def run(self, objects: list[SourceObject]) -> None:
         """Render the objects.
@@ -189,11 +196,11 @@ class Supervisor:
         for future in [future for future in self._writing if future.done()]:
             job, answer = self._writing.pop(future)
             try:
-                future.result()
+                written = future.result()
             except DamagedExr as error:
                 self._again_or_leave_out(job, f"its pictures are damaged: {error}")
                 continue
-            seconds = {**answer["seconds"], "total": round(time.monotonic() - job.began, 3)}
+            seconds = {**answer["seconds"], **written, "total": round(time.monotonic() - job.began, 3)}
             self._job_folder.note(job.thing.uid, Entry("done", None, seconds))
             self._progress.advance()
 
@@ -280,12 +287,15 @@ class Supervisor:
 
     # --- in a thread: PNG takes about as long as a fast render ----------------------------------------------
 
-    def _write(self, job: _Job, answer: dict[str, Any], blender: str) -> None:
+    def _write(self, job: _Job, answer: dict[str, Any], blender: str) -> dict[str, float]:
+        began = time.monotonic()
         raw = self._raw_folder(job)
         rig = self._rig(job)
         record = raw_to_record(raw, rig, _metadata(job, rig, answer, blender, self._settings), self._settings)
         write_record(record, self._job_folder.folder / job.thing.name)
+        reported = reported_seconds(raw)
         shutil.rmtree(raw)
+        return {"cycles": round(reported, 2), "write": round(time.monotonic() - began, 3)}
 
 
 def raw_to_record(folder: Path, rig: Rig, metadata: dict[str, Any], settings: DatasetSettings) -> MultiViewRecord:
