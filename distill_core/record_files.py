@@ -5,48 +5,32 @@ holds that against the files that are there. Paths, sizes and pictures come from
 and whatever does not fit is said once, or refused.
 """
 
-import io
 import logging
-import math
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt16
 from PIL import Image
 
 from distill_core.cameras import Camera
+from distill_core.depth_files import (
+    DECODING_ERRORS,
+    MAX_PIXELS,
+    read_depth_archive,
+    read_depth_picture,
+    read_numbers,
+)
 from distill_core.errors import UserError
 from distill_core.images import read_picture
 from distill_core.lens_distortion import Distortion, undistort_colours, undistort_values, undistorted_camera
 
 logger = logging.getLogger(__name__)
 
-# nerfstudio's default: a 16-bit step of a depth file is a thousandth of a world unit.
-DEPTH_UNIT = 0.001
 _ENDINGS = ("", ".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
 _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
-_MAX_PIXELS = 64_000_000
-_HEADER_ERRORS = (
-    OSError,
-    SyntaxError,  # Pillow's word for a damaged header
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 @dataclass(frozen=True)
@@ -63,6 +47,9 @@ class StatedView:
         depth_path: 16-bit grey PNG, or a `depth.npz` of all views.
         depth_index: which view of a `depth.npz`.
         normals_path: PNG of world-space normals.
+        albedo_path: picture of the base colour.
+        object_index_path: 16-bit grey PNG of the objects' numbers.
+        time: of a scene that moves, None of one that does not.
     """
 
     label: str
@@ -74,6 +61,9 @@ class StatedView:
     depth_path: str | None = None
     depth_index: int | None = None
     normals_path: str | None = None
+    albedo_path: str | None = None
+    object_index_path: str | None = None
+    time: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +81,9 @@ class ViewFiles:
         depth: 16-bit grey PNG, or a `depth.npz` of all views.
         depth_index: which view of a `depth.npz`.
         normals: PNG of world-space normals.
+        albedo: picture of the base colour.
+        object_indices: 16-bit grey PNG of the objects' numbers.
+        time: of a scene that moves, None of one that does not.
     """
 
     name: str
@@ -102,6 +95,9 @@ class ViewFiles:
     depth: Path | None = None
     depth_index: int | None = None
     normals: Path | None = None
+    albedo: Path | None = None
+    object_indices: Path | None = None
+    time: float | None = None
 
     def pinhole_camera(self) -> Camera:
         """The camera of the picture that `read_colours` returns."""
@@ -194,6 +190,9 @@ def _fitted_view(source: Path, folder: Path, view: StatedView, picture: Path) ->
         depth=_required_file(source, folder, view.depth_path, view.label),
         depth_index=view.depth_index,
         normals=_required_file(source, folder, view.normals_path, view.label),
+        albedo=_required_file(source, folder, view.albedo_path, view.label),
+        object_indices=_required_file(source, folder, view.object_index_path, view.label),
+        time=view.time,
     )
     return files, message
 
@@ -243,7 +242,7 @@ def _picture_header(path: Path) -> tuple[tuple[int, int], int]:
             with Image.open(path, formats=_FORMATS) as image:
                 orientation = image.getexif().get(0x0112, 1)
                 return image.size, orientation if orientation in range(1, 9) else 1
-    except _HEADER_ERRORS:
+    except DECODING_ERRORS:
         rgba = _read_rgba(path)  # says what is wrong with it
         return (rgba.shape[2], rgba.shape[1]), 1
 
@@ -280,10 +279,7 @@ def read_depth(files: ViewFiles) -> Float32[np.ndarray, "depth_height depth_widt
     if files.depth is None:
         raise ValueError(f"{files.name} has no depth")
     if files.depth_index is None:
-        try:
-            depth = decode_depth(files.depth.read_bytes(), files.depth)
-        except OSError as error:
-            _refuse_depth(files.depth, str(error))
+        depth = read_depth_picture(files.depth)
     else:
         depth = read_depth_archive(files.depth)[files.depth_index]
     return depth if files.distortion is None else undistort_values(depth, files.camera, files.distortion)
@@ -301,6 +297,31 @@ def read_normals(files: ViewFiles) -> Float32[np.ndarray, "3 height width"]:
     return normals if files.distortion is None else undistort_values(normals, files.camera, files.distortion)
 
 
+def read_albedo(files: ViewFiles) -> Float32[np.ndarray, "4 height width"]:
+    """Read the base colour of a view: straight RGBA in 0..1, undistorted.
+
+    Raises:
+        UserError: a damaged file.
+    """
+    if files.albedo is None:
+        raise ValueError(f"{files.name} has no albedo")
+    rgba = _read_rgba(files.albedo)
+    return rgba if files.distortion is None else undistort_colours(rgba, files.camera, files.distortion)
+
+
+def read_object_indices(files: ViewFiles) -> UInt16[np.ndarray, "height width"]:
+    """Read the numbers of the objects that a view shows, 0 where empty.
+
+    Raises:
+        UserError: a damaged file, or a lens whose distortion would mix numbers.
+    """
+    if files.object_indices is None:
+        raise ValueError(f"{files.name} has no object indices")
+    if files.distortion is not None:
+        raise UserError(f"{files.object_indices}: expected objects' numbers of a pinhole camera; undistort them first.")
+    return read_numbers(files.object_indices)
+
+
 def decode_normals(rgba: Float32[np.ndarray, "4 height width"]) -> Float32[np.ndarray, "3 height width"]:
     """Unit normals of a stored picture, 0 where empty."""
     normals = rgba[:3] * 2 - 1
@@ -309,59 +330,9 @@ def decode_normals(rgba: Float32[np.ndarray, "4 height width"]) -> Float32[np.nd
     return np.where(length > 0.5, normals / np.maximum(length, 0.5), 0).astype(np.float32)
 
 
-def read_depth_archive(path: Path) -> Float32[np.ndarray, "views depth_height depth_width"]:
-    """Read a `depth.npz`: key `depth`, z-depth of all views in world units.
-
-    Raises:
-        UserError: a damaged or oversized file.
-    """
-    return _cached_depth_archive(path, path.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=2)
-def _cached_depth_archive(path: Path, _modified_ns: int) -> np.ndarray:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo("depth.npy").file_size > 1 << 31:
-                raise UserError(f"{path}: expected at most 2 GiB of depth; split the capture.")
-        with np.load(path, allow_pickle=False) as arrays:
-            depth = arrays["depth"]
-    except (*_HEADER_ERRORS, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: expected a NumPy archive with an array 'depth', got {error}.") from error
-    if depth.ndim != 3 or depth.dtype.kind != "f" or not np.isfinite(depth).all() or depth.min(initial=0) < 0:
-        raise UserError(f"{path}: expected finite depths [views, height, width], got {depth.dtype} {depth.shape}.")
-    return depth.astype(np.float32)
-
-
-def decode_depth(content: bytes, path: Path) -> Float32[np.ndarray, "depth_height depth_width"]:
-    """The z-depth in world units that the bytes of a 16-bit grey PNG hold, 0 where empty.
-
-    Args:
-        content: of the file.
-        path: where it came from, for messages.
-
-    Raises:
-        UserError: another kind of picture, or a damaged one.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-                if math.prod(image.size) > _MAX_PIXELS or not image.mode.startswith("I;16"):
-                    _refuse_depth(path, f"{image.size[0]} x {image.size[1]} of mode {image.mode}")
-                values = np.asarray(image)
-    except _HEADER_ERRORS as error:
-        _refuse_depth(path, str(error))
-    return values.astype(np.float32) * np.float32(DEPTH_UNIT)
-
-
-def _refuse_depth(path: Path, got: str) -> NoReturn:
-    raise UserError(f"{path}: expected depth as a 16-bit grey PNG, got {got}; write it again.")
-
-
 def _read_rgba(path: Path) -> np.ndarray:
     # A view of a record may be tiny or show nothing.
-    return read_picture(path, max_pixels=_MAX_PIXELS, smallest_side_px=1, allow_empty=True).rgba
+    return read_picture(path, max_pixels=MAX_PIXELS, smallest_side_px=1, allow_empty=True).rgba
 
 
 def _turned_as_stored(upright: np.ndarray, exif_orientation: int) -> np.ndarray:

@@ -6,6 +6,7 @@ or shard it comes in, and however often it was rendered.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +30,7 @@ class RecordSummary:
         object_id: what the split is decided by: SHA-256 of the model, else its uid, else the name.
         split: "train" or "val".
         num_views: number of its pictures.
+        views_of_a_moment: the same in a still record; of one that moves, how many show any moment at least.
         is_normalised: False where it says that its object is not in the unit ball.
         has_depth: whether every view has depth.
         has_normals: whether every view has normals.
@@ -41,6 +43,7 @@ class RecordSummary:
     is_normalised: bool
     has_depth: bool
     has_normals: bool
+    views_of_a_moment: int
 
 
 @runtime_checkable  # the shape checks of the tests ask
@@ -103,7 +106,13 @@ def summary_of(name: str, top: Mapping[str, Any], path: Path, val_share: float) 
         not (isinstance(normalisation, dict) and normalisation.get("kind") == "none"),
         all("depth_file_path" in frame for frame in frames),
         all("normal_file_path" in frame for frame in frames),
+        _views_of_a_moment(frames),
     )
+
+
+def _views_of_a_moment(frames: list[dict[str, Any]]) -> int:
+    times = Counter(float(time) for frame in frames if isinstance(time := frame.get("time"), int | float))
+    return min(times.values()) if times.total() == len(frames) else len(frames)
 
 
 class RecordFolders:

@@ -1,8 +1,9 @@
 """Records: pictures of one thing with their cameras, as a folder on disk and as a value in memory.
 
 A record on disk is a nerfstudio folder: `transforms.json`, `images/NNN.png`, and perhaps `depth/NNN.png` (16 bit, 0.001
-units a step) and `normals/NNN.png`; what only this project knows stands under the key `onestep3d`. Captures by others
-are read as they are: NeRF-synthetic, instant-ngp, COLMAP, CO3D. Pictures are read when they are asked for.
+units a step), `normals/NNN.png`, `albedo/NNN.png` and `object_indices/NNN.png` (16 bit); frames of a scene that moves
+have a `time`, 0 to 1, as nerfstudio's do; what only this project knows stands under the key `onestep3d`. Captures by
+others are read as they are: NeRF-synthetic, instant-ngp, COLMAP, CO3D. Pictures are read when they are asked for.
 """
 
 import os
@@ -15,24 +16,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from PIL import Image
+from jaxtyping import Float, UInt16
 
 from distill_core import co3d, colmap, transforms_files
 from distill_core.cameras import Camera
+from distill_core.depth_files import depth_steps, encode_grey16
 from distill_core.errors import UserError
 from distill_core.images import write_png
 from distill_core.record_files import (
-    DEPTH_UNIT,
     StatedView,
     ViewFiles,
     locate_views,
+    read_albedo,
     read_colours,
     read_depth,
     read_normals,
+    read_object_indices,
 )
 
-_OWN_ENTRIES = {"transforms.json", "images", "depth", "normals"}
+_OWN_ENTRIES = {"transforms.json", "images", "depth", "normals", "albedo", "object_indices"}
 
 
 class LazyViews:
@@ -76,6 +78,9 @@ class RecordView:
         depth: z-depth in world units, 0 where empty.
         normals: unit, world space, 0 where empty.
         name: the picture's path in its capture.
+        albedo: base colour, straight RGBA, sRGB values in 0..1.
+        object_indices: numbers of the objects, counted from 1, 0 where empty.
+        time: of a scene that moves.
     """
 
     camera: Camera
@@ -83,6 +88,9 @@ class RecordView:
     depth: Float[np.ndarray, "depth_height depth_width"] | None
     normals: Float[np.ndarray, "3 normals_height normals_width"] | None
     name: str
+    albedo: Float[np.ndarray, "4 height width"] | None = None
+    object_indices: UInt16[np.ndarray, "height width"] | None = None
+    time: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +104,9 @@ class MultiViewRecord:
         normals: unit, world space, 0 where empty.
         metadata: plain JSON values: normalisation, source hash, licence, renderer and settings.
         names: the pictures' paths in their capture; empty for a record made in memory.
+        albedo: base colours, straight RGBA, sRGB values in 0..1.
+        object_indices: numbers of the objects, counted from 1 in the order of the metadata's `objects`, 0 where empty.
+        times: of the views of a scene that moves, 0 to 1 in this project's own records; empty for a still one.
 
     Raises:
         ValueError: another number of anything than of cameras, or none.
@@ -107,9 +118,13 @@ class MultiViewRecord:
     normals: Float[np.ndarray, "views 3 normals_height normals_width"] | LazyViews | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     names: Sequence[str] = ()
+    albedo: Float[np.ndarray, "views 4 height width"] | LazyViews | None = None
+    object_indices: UInt16[np.ndarray, "views height width"] | LazyViews | None = None
+    times: Sequence[float] = ()
 
     def __post_init__(self) -> None:
-        for what in (self.pictures, self.depth, self.normals, self.names or None):
+        optional = (self.depth, self.normals, self.albedo, self.object_indices, self.names or None, self.times or None)
+        for what in (self.pictures, *optional):
             if what is not None and len(what) != len(self.cameras):
                 raise ValueError(f"expected {len(self.cameras)} views, one a camera, got {len(what)}")
         if not self.cameras:
@@ -130,7 +145,19 @@ class MultiViewRecord:
             depth=None if self.depth is None else self.depth[index],
             normals=None if self.normals is None else self.normals[index],
             name=self.names[index] if self.names else f"{index:03d}",
+            albedo=None if self.albedo is None else self.albedo[index],
+            object_indices=None if self.object_indices is None else self.object_indices[index],
+            time=self.times[index] if self.times else None,
         )
+
+    def moments(self) -> list[list[int]]:
+        """The places of the views that show one moment, in the order of time: all of them in a still record."""
+        if not self.times:
+            return [list(range(len(self)))]
+        places: dict[float, list[int]] = {}
+        for place, time in enumerate(self.times):
+            places.setdefault(time, []).append(place)
+        return [places[time] for time in sorted(places)]
 
     def subset(self, indices: Sequence[int]) -> "MultiViewRecord":
         """The same record with other views or another order; nothing is read."""
@@ -148,6 +175,9 @@ class MultiViewRecord:
             normals=chosen(self.normals),
             metadata=self.metadata,
             names=[self.names[index] for index in indices] if self.names else (),
+            albedo=chosen(self.albedo),
+            object_indices=chosen(self.object_indices),
+            times=[self.times[index] for index in indices] if self.times else (),
         )
 
 
@@ -273,18 +303,19 @@ def _read_transforms(path: Path, split: str | None) -> MultiViewRecord:
 
 
 def _record(views: list[ViewFiles], metadata: dict[str, Any], missing: list[str]) -> MultiViewRecord:
-    depth = normals = None
-    if views[0].depth is not None:
-        depth = LazyViews([partial(read_depth, view) for view in views])
-    if views[0].normals is not None:
-        normals = LazyViews([partial(read_normals, view) for view in views])
+    def lazy(of_one: Path | None, reader: Callable[[ViewFiles], np.ndarray]) -> LazyViews | None:
+        return None if of_one is None else LazyViews([partial(reader, view) for view in views])
+
     return MultiViewRecord(
         cameras=[view.pinhole_camera() for view in views],
         pictures=LazyViews([partial(read_colours, view) for view in views]),
-        depth=depth,
-        normals=normals,
+        depth=lazy(views[0].depth, read_depth),
+        normals=lazy(views[0].normals, read_normals),
         metadata=metadata | ({"missing_pictures": missing} if missing else {}),
         names=[view.name for view in views],
+        albedo=lazy(views[0].albedo, read_albedo),
+        object_indices=lazy(views[0].object_indices, read_object_indices),
+        times=[view.time for view in views if view.time is not None],
     )
 
 
@@ -334,36 +365,36 @@ def _check_replaceable(folder: Path) -> None:
 
 def _write_views(record: MultiViewRecord, folder: Path) -> None:
     stems = [f"{index:03d}.png" for index in range(len(record))]
-    kinds = {"images": record.pictures, "depth": record.depth, "normals": record.normals}
-    for kind, views in kinds.items():
-        if views is not None:
-            (folder / kind).mkdir()
+    kinds = {
+        "depth": ("depth_file_path", record.depth),
+        "normals": ("normal_file_path", record.normals),
+        "albedo": ("albedo_file_path", record.albedo),
+        "object_indices": ("object_index_file_path", record.object_indices),
+    }
+    known = {kind: key for kind, (key, views) in kinds.items() if views is not None}
+    for kind in ["images", *known]:
+        (folder / kind).mkdir()
     for index, stem in enumerate(stems):
         view = record.read_view(index)
         if view.rgba.shape[1:] != (view.camera.height, view.camera.width):
             raise ValueError(f"view {index}: camera and picture differ in size")
         write_png(folder / "images" / stem, view.rgba)
         if view.depth is not None:
-            _write_depth(folder / "depth" / stem, view.depth)
+            (folder / "depth" / stem).write_bytes(encode_grey16(depth_steps(view.depth)))
         if view.normals is not None:
             write_png(folder / "normals" / stem, view.normals * 0.5 + 0.5)
+        if view.albedo is not None:
+            write_png(folder / "albedo" / stem, view.albedo)
+        if view.object_indices is not None:
+            (folder / "object_indices" / stem).write_bytes(encode_grey16(view.object_indices))
     text = transforms_files.transforms_text(
         record.cameras,
         [f"images/{stem}" for stem in stems],
-        depth_paths=None if record.depth is None else [f"depth/{stem}" for stem in stems],
-        normals_paths=None if record.normals is None else [f"normals/{stem}" for stem in stems],
+        view_paths={key: [f"{kind}/{stem}" for stem in stems] for kind, key in known.items()},
+        times=record.times,
         metadata=record.metadata,
     )
     with (folder / "transforms.json").open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _write_depth(path: Path, depth: np.ndarray) -> None:
-    steps = np.rint(depth / DEPTH_UNIT)
-    if not np.isfinite(steps).all() or steps.min() < 0 or steps.max() > 65535:
-        raise UserError(
-            f"Depth in a record is 0 to 65.535 world units, got {depth.min():g} to {depth.max():g}; scale the scene."
-        )
-    Image.fromarray(steps.astype(np.uint16)).save(path, format="PNG")

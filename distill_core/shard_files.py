@@ -8,6 +8,8 @@
     KEY.000.depth.png               16 bit, 0.001 units a step
     KEY.000.normals.png             world space
 
+Albedo and objects' numbers stay in the records: nothing that trains on shards reads them.
+
 A sample is one range of bytes, so that it is read from far away in one request and checked by its SHA-256.
 """
 
@@ -22,12 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
 
-import numpy as np
-from PIL import Image
-
+from distill_core.depth_files import depth_steps, encode_grey16
 from distill_core.errors import UserError
 from distill_core.images import encode_png, encode_webp
-from distill_core.record_files import DEPTH_UNIT
 from distill_core.record_sets import RecordSummary, summary_of
 from distill_core.records import MultiViewRecord
 from distill_core.transforms_files import transforms_text
@@ -210,16 +209,19 @@ class ShardWriter:
             picture = encode_webp(view.rgba, encoding.webp_quality) if webp else encode_png(view.rgba)
             members.append((f"{stem}.{encoding.picture_format}", picture))
             if view.depth is not None and encoding.with_depth:
-                members.append((f"{stem}.depth.png", _depth_png(view.depth)))
+                members.append((f"{stem}.depth.png", encode_grey16(depth_steps(view.depth))))
             if view.normals is not None and encoding.with_normals:
                 members.append((f"{stem}.normals.png", encode_png(view.normals * 0.5 + 0.5)))
         has_depth = record.depth is not None and encoding.with_depth
         has_normals = record.normals is not None and encoding.with_normals
+        paths = {"depth_file_path": [f"{stem}.depth.png" for stem in stems]} if has_depth else {}
+        if has_normals:
+            paths["normal_file_path"] = [f"{stem}.normals.png" for stem in stems]
         text = transforms_text(
             record.cameras,
             [f"{stem}.{encoding.picture_format}" for stem in stems],
-            depth_paths=[f"{stem}.depth.png" for stem in stems] if has_depth else None,
-            normals_paths=[f"{stem}.normals.png" for stem in stems] if has_normals else None,
+            view_paths=paths,
+            times=record.times,
             metadata=record.metadata,
         )
         return text.encode(), members
@@ -254,12 +256,3 @@ def _tar_member(name: str, content: bytes) -> bytes:
     header = tarfile.TarInfo(name)
     header.size = len(content)
     return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % _BLOCK)
-
-
-def _depth_png(depth: np.ndarray) -> bytes:
-    steps = np.rint(depth / DEPTH_UNIT)
-    if not np.isfinite(steps).all() or steps.min() < 0 or steps.max() > 65535:
-        raise UserError(f"Depth is 0 to 65.535 world units, got {depth.min():g} to {depth.max():g}; scale the scene.")
-    stream = io.BytesIO()
-    Image.fromarray(steps.astype(np.uint16)).save(stream, format="PNG")
-    return stream.getvalue()

@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 import fsspec
 import numpy as np
 
+from distill_core.depth_files import decode_depth
 from distill_core.errors import UserError
 from distill_core.images import decode_picture
-from distill_core.record_files import decode_depth, decode_normals
+from distill_core.record_files import decode_normals
 from distill_core.record_sets import RecordFolders, RecordSet, RecordSummary
 from distill_core.records import LazyViews, MultiViewRecord
 from distill_core.shard_files import INDEX_FILE, INDEX_VERSION, Sample, Shard, tar_members
@@ -156,6 +157,7 @@ def record_of_sample(content: bytes, key: str, where: str) -> MultiViewRecord:
         normals=LazyViews([partial(normals, view.normals_path) for view in stated]) if has_normals else None,
         metadata=metadata_of(top, source),
         names=[view.picture_path for view in stated],
+        times=[view.time for view in stated if view.time is not None],
     )
 
 
@@ -224,6 +226,7 @@ def _parsed_summary(row: Mapping[str, Any]) -> RecordSummary:
         is_normalised=row["is_normalised"] is True,
         has_depth=row["has_depth"] is True,
         has_normals=row["has_normals"] is True,
+        views_of_a_moment=int(row.get("views_of_a_moment", row["num_views"])),  # older sets hold still records alone
     )
 
 

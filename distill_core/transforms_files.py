@@ -20,9 +20,10 @@ import numpy as np
 
 from distill_core.camera_conventions import pose_from_opengl, pose_to_opengl
 from distill_core.cameras import Camera, FloatArray
+from distill_core.depth_files import read_depth_archive
 from distill_core.errors import UserError
 from distill_core.lens_distortion import Distortion
-from distill_core.record_files import StatedView, read_depth_archive
+from distill_core.record_files import StatedView
 
 logger = logging.getLogger(__name__)
 
@@ -123,10 +124,14 @@ def views_of(top: Mapping[str, Any], path: Path) -> list[StatedView]:
     if not frames:
         raise UserError(f'{path} has no frames: "frames" is empty; expected at least one picture with its pose.')
     views = [_stated_view(path, top, frame, f"frame {index}") for index, frame in enumerate(frames)]
-    for kind in ("depth_path", "normals_path"):
+    for kind in ("depth_path", "normals_path", "albedo_path", "object_index_path"):
         given = sum(getattr(view, kind) is not None for view in views)
         if given not in (0, len(views)):
             raise UserError(f"{path}: expected a {kind} for all frames or for none, got {given} of {len(views)}.")
+    timed = sum(view.time is not None for view in views)
+    if timed not in (0, len(views)):
+        logger.warning("%s: %d of %d frames have a time: taken as a still scene.", path, timed, len(views))
+        views = [replace(view, time=None) for view in views]
     if any("mask_path" in frame for frame in frames):
         # They may cut the object out, or only what must not be learned: alpha alone says that.
         logger.warning("%s: masks (mask_path) are not used; store them as the pictures' alpha if they are.", path)
@@ -195,6 +200,9 @@ def _stated_view(path: Path, top: Mapping[str, Any], frame: Mapping[str, Any], l
         distortion=_distortion(values, where),
         depth_path=_text(frame, "depth_file_path", where),
         normals_path=_text(frame, "normal_file_path", where),
+        albedo_path=_text(frame, "albedo_file_path", where),
+        object_index_path=_text(frame, "object_index_file_path", where),
+        time=_time(frame),
     )
 
 
@@ -298,6 +306,12 @@ def _text(values: Mapping[str, Any], name: str, where: str) -> str | None:
     return value
 
 
+def _time(frame: Mapping[str, Any]) -> float | None:
+    """Nerfstudio's time of a scene that moves; programs that keep the hour of a picture there say nothing of it."""
+    time = frame.get("time")
+    return float(time) if isinstance(time, int | float) and not isinstance(time, bool) and abs(time) < 1e300 else None
+
+
 # --- writing ------------------------------------------------------------------------------------------------
 
 
@@ -305,8 +319,8 @@ def transforms_text(
     cameras: Sequence[Camera],
     picture_paths: Sequence[str],
     *,
-    depth_paths: Sequence[str] | None = None,
-    normals_paths: Sequence[str] | None = None,
+    view_paths: Mapping[str, Sequence[str]] | None = None,
+    times: Sequence[float] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> str:
     """The text of a nerfstudio `transforms.json`, one frame a line.
@@ -314,8 +328,10 @@ def transforms_text(
     Args:
         cameras: one a view.
         picture_paths: relative to the file, with `/`.
-        depth_paths: 16-bit PNGs in steps of 0.001 units, all or None.
-        normals_paths: all or None.
+        view_paths: of what is known beside the pictures, one a view, by the key that frames have it under:
+            depth_file_path (16-bit PNGs in steps of 0.001 units), normal_file_path, albedo_file_path,
+            object_index_file_path.
+        times: of the views of a scene that moves, 0 to 1; empty for one that does not.
         metadata: goes under `onestep3d`, with the schema version; plain JSON values.
 
     Raises:
@@ -328,9 +344,9 @@ def transforms_text(
         own = {key: value for key, value in lens.items() if key not in shared}
         matrix = pose_to_opengl(camera.camera_to_world).tolist()
         frames.append({"file_path": picture_path, **own, "transform_matrix": matrix})
-    for key, paths in (("depth_file_path", depth_paths), ("normal_file_path", normals_paths)):
-        for frame, path in zip(frames, paths if paths is not None else [], strict=paths is not None):
-            frame[key] = path
+    for key, values in [*(view_paths or {}).items(), *([("time", times)] if len(times) else [])]:
+        for frame, value in zip(frames, values, strict=True):
+            frame[key] = value
     ours = {"schema_version": SCHEMA_VERSION, **(metadata or {})}
     top = json.dumps({"camera_model": "PINHOLE", **shared, "onestep3d": ours}, indent=2, allow_nan=False)
     lines = ",\n    ".join(json.dumps(frame, allow_nan=False) for frame in frames)

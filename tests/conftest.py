@@ -60,6 +60,7 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.plain_background",
     "distill_core.pretrained_matting",
     "distill_core.rays",
+    "distill_core.depth_files",
     "distill_core.record_files",
     "distill_core.records",
     "distill_core.solids",

@@ -21,6 +21,7 @@ from distill_core.distillation.solid import SilhouetteRays, SolidSet
 from distill_core.distillation.view_source import ViewSet
 from distill_core.errors import UserError
 from distill_core.record_sets import RecordSet
+from distill_core.records import MultiViewRecord
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class RecordViews:
     def draw(self, index: int) -> ViewSet:
         """A source view (first) and target views of one record."""
         place, generator = self._place(index), np.random.default_rng((self.seed, 7, self._worker, index))
-        record = self._records.read(place)
+        record = _one_moment(self._records.read(place), generator)
         source = int(generator.choice(_source_places(record.cameras)))
         others = [number for number in range(len(record)) if number != source]
         targets = generator.permutation(others)[: self.settings.targets].tolist()
@@ -134,7 +135,7 @@ class RecordViews:
     def draw_solid(self, index: int) -> SolidSet:
         """Source pictures of one record and the solid behind each, carved by its depth or else its silhouettes."""
         place, generator = self._place(index), np.random.default_rng((self.seed, 8, self._worker, index))
-        record, settings = self._records.read(place), self.settings
+        record, settings = _one_moment(self._records.read(place), generator), self.settings
         sources = generator.permutation(_source_places(record.cameras))[: settings.sources_per_solid].tolist()
         # A record with few sources still brings the number of pictures that every draw brings.
         sources = [sources[number % len(sources)] for number in range(settings.sources_per_solid)]
@@ -162,7 +163,7 @@ def _usable(records: RecordSet, least_views: int) -> list[int]:
     """The places of the records that may be drawn, with one line on what is left out and why."""
     training = [place for place, summary in enumerate(records.summaries) if summary.split == "train"]
     placed = [place for place in training if records.summaries[place].is_normalised]
-    usable = [place for place in placed if records.summaries[place].num_views >= least_views]
+    usable = [place for place in placed if records.summaries[place].views_of_a_moment >= least_views]
     reasons = {
         "hold an object that is not in the unit ball (import them with masks)": len(training) - len(placed),
         f"have fewer than the {least_views} views that this needs": len(placed) - len(usable),
@@ -176,6 +177,12 @@ def _usable(records: RecordSet, least_views: int) -> list[int]:
     if said:
         logger.warning("%s: %d records are trained on; %s.", records.address, len(usable), said)
     return usable
+
+
+def _one_moment(record: MultiViewRecord, generator: np.random.Generator) -> MultiViewRecord:
+    """The views of a random moment: those of different ones show different shapes. A still record stays as it is."""
+    moments = record.moments()
+    return record if len(moments) == 1 else record.subset(moments[generator.integers(len(moments))])
 
 
 def _source_places(cameras: Sequence[Camera]) -> list[int]:

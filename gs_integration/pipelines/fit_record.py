@@ -127,12 +127,21 @@ def _split(path: Path, holdout_every: int) -> tuple[MultiViewRecord, MultiViewRe
     """Open the views to fit and those to hold out."""
     splits = record_splits(path) if path.is_dir() else []
     if "train" in splits and "test" in splits:
-        return read_record(path, "train"), read_record(path, "test") if holdout_every else None
+        learned, compared = read_record(path, "train"), read_record(path, "test") if holdout_every else None
+        _expect_still(path, learned)
+        return learned, compared
     record = read_record(path)
+    _expect_still(path, record)
     if not holdout_every:
         return record, None
     learned, compared = holdout_split(len(record), holdout_every)
     return record.subset(learned), record.subset(compared)
+
+
+def _expect_still(path: Path, record: MultiViewRecord) -> None:
+    moments = len(record.moments())
+    if moments > 1:
+        raise UserError(f"{path}: expected views of one moment, got {moments} moments of a scene that moves.")
 
 
 def _read_views(record: MultiViewRecord, resolution: int, progress: Progress) -> RecordViews:

@@ -115,6 +115,7 @@ def record_of(capture: Capture, settings: ImportSettings) -> MultiViewRecord:
         depth=None if record.depth is None else _scaled_depth(record, transform),
         metadata=metadata,
         names=record.names,
+        times=record.times,
     )
 
 

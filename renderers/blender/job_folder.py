@@ -29,7 +29,7 @@ class Entry:
     Attributes:
         state: "done" or "left out".
         reason: why it was left out.
-        seconds: by stage, as the worker and the supervisor measured them.
+        seconds: by stage, as the worker and the supervisor measured them; "cycles" is what Cycles itself reports.
     """
 
     state: str

@@ -1,11 +1,12 @@
 """Runs inside Blender: whatever was imported becomes still meshes in the unit ball, in a scene of their own.
 
 Everything else that came with the file (cameras, lights, worlds, modifiers, skins, instances, drivers, compositing) is
-evaluated once or left behind.
+evaluated once a moment or left behind.
 """
 
 # pyright: reportMissingImports=false
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,12 @@ import numpy as np
 
 from renderers.blender.crease_normals import corner_normals
 from renderers.blender.model_import import Refused
+from renderers.blender.moments import Clip
 
 # As everywhere in this project, normals that a file does not store are smooth over edges that turn by less.
 CREASE_DEGREES = 40.0
 _MAX_FACES = 20_000_000
+LARGEST_INDEX = 32_767  # that Blender's `pass_index` takes
 _SMALLEST_AREA = 1e-14  # of a box with edges of 2; rounding of doubles gives less
 
 
@@ -27,19 +30,28 @@ class JoinedModel:
 
     Attributes:
         source_to_object: [4, 4] rows, from Blender's world after the import to the normalised object.
-        num_faces: triangles and polygons in all.
-        objects: one a mesh.
+        num_faces: triangles and polygons in all, at the first moment.
+        moments: the objects of each moment, one a mesh; one moment for a model at rest.
+        names: of the file's objects; a mesh's `pass_index` is its object's place, counted from 1.
     """
 
     source_to_object: list[list[float]]
     num_faces: int
-    objects: list[Any]
+    moments: list[list[Any]]
+    names: list[str]
+
+    def show(self, moment: int) -> None:
+        """Let the objects of one moment be rendered, and no others."""
+        for number, objects in enumerate(self.moments):
+            for thing in objects:
+                thing.hide_render = number != moment
 
 
 @dataclass
 class _Part:
     """A mesh of its own, wound outwards, with the coordinates and stored normals that it is going to have."""
 
+    source_name: str
     mesh: Any
     vertices: np.ndarray
     normals: np.ndarray | None
@@ -57,26 +69,64 @@ def join_model(scene: Any, normalisation: str, name: str) -> JoinedModel:
     Raises:
         Refused: nothing to be seen, coordinates that are not finite, or too many faces.
     """
-    parts = _visible_parts(name)
+    return _joined(scene, [_visible_parts(name)], normalisation, name)
+
+
+def join_moments(scene: Any, clip: Clip, times: Sequence[float], normalisation: str, name: str) -> JoinedModel:
+    """Put still copies of a moving model at moments of a clip into another scene, normalised as one.
+
+    The box and the ball are those around the model at all moments together, so that it does not jump.
+
+    Args:
+        scene: where to; empty.
+        clip: that moves the model.
+        times: of the moments, in parts of the clip.
+        normalisation: as for `join_model`.
+        name: the model's, for messages.
+
+    Raises:
+        Refused: the model does not move, or what `join_model` refuses.
+    """
+    moments, num_faces = [], 0
+    for time in times:
+        clip.go_to(bpy.context.scene, time)
+        moments.append(_visible_parts(name))
+        num_faces += sum(len(part.mesh.polygons) for part in moments[-1])
+        if num_faces > _MAX_FACES:
+            raise Refused(f"{name}: expected at most {_MAX_FACES:,} faces in all moments; ask for fewer --frames.")
+    if len(set(times)) > 1 and all(_same_shape(moments[0], parts) for parts in moments[1:]):
+        raise Refused(f"{name}: expected a model that moves, got one that does not; render it without --frames.")
+    return _joined(scene, moments, normalisation, name)
+
+
+def _joined(scene: Any, moments: list[list[_Part]], normalisation: str, name: str) -> JoinedModel:
+    every = [part for parts in moments for part in parts]
     centre, radius = _centre_and_radius(
-        [part.vertices[_used_vertices(part.mesh)] for part in parts], normalisation, name
+        [part.vertices[_used_vertices(part.mesh)] for part in every], normalisation, name
     )
-    for part in parts:
+    for part in every:
         part.vertices = (part.vertices - centre) / radius
         part.mesh.calc_loop_triangles()
-    _check_area(parts, name)
-    if any(part.normals is None for part in parts):
-        _compute_normals(parts)
-    objects = []
-    for index, part in enumerate(parts, 1):
-        _settle(part)
-        thing = bpy.data.objects.new(f"part {index}", part.mesh)
-        scene.collection.objects.link(thing)
-        objects.append(thing)
+    names: dict[str, int] = {}
+    joined = []
+    for parts in moments:
+        _check_area(parts, name)
+        if any(part.normals is None for part in parts):
+            _compute_normals(parts)
+        joined.append([_placed(scene, part, names) for part in parts])
     matrix = np.eye(4)
     matrix[:3, :3] /= radius
     matrix[:3, 3] = -centre / radius
-    return JoinedModel(matrix.tolist(), sum(len(part.mesh.polygons) for part in parts), objects)
+    return JoinedModel(matrix.tolist(), sum(len(part.mesh.polygons) for part in moments[0]), joined, list(names))
+
+
+def _placed(scene: Any, part: _Part, names: dict[str, int]) -> Any:
+    """An object of the mesh, numbered as the file's object that it was; instances of one have one number."""
+    _settle(part)
+    thing = bpy.data.objects.new("part", part.mesh)
+    thing.pass_index = min(names.setdefault(part.source_name, len(names) + 1), LARGEST_INDEX)
+    scene.collection.objects.link(thing)
+    return thing
 
 
 def _visible_parts(name: str) -> list[_Part]:
@@ -95,7 +145,7 @@ def _visible_parts(name: str) -> list[_Part]:
         evaluated = original.evaluated_get(depsgraph)
         mesh = bpy.data.meshes.new_from_object(evaluated, preserve_all_data_layers=True, depsgraph=depsgraph)
         if mesh is not None and len(mesh.polygons):
-            parts.append(_part(mesh, matrix))
+            parts.append(_part(original.name, mesh, matrix))
     num_faces = sum(len(part.mesh.polygons) for part in parts)
     if num_faces == 0:
         raise Refused(f"{name}: The mesh has no faces; expected at least one, export it with its faces.")
@@ -104,7 +154,13 @@ def _visible_parts(name: str) -> list[_Part]:
     return parts
 
 
-def _part(mesh: Any, matrix: np.ndarray) -> _Part:
+def _same_shape(one: list[_Part], other: list[_Part]) -> bool:
+    return len(one) == len(other) and all(
+        np.array_equal(a.vertices, b.vertices) for a, b in zip(one, other, strict=True)
+    )
+
+
+def _part(source_name: str, mesh: Any, matrix: np.ndarray) -> _Part:
     linear = matrix[:3, :3]
     turning = np.linalg.det(linear)
     vertices = _read(mesh.vertices, "co", 3) @ linear.T + matrix[:3, 3]
@@ -118,7 +174,7 @@ def _part(mesh: Any, matrix: np.ndarray) -> _Part:
         mesh.flip_normals()
         if normals is not None:
             normals = normals[_flipped_corners(mesh, before)]
-    return _Part(mesh, vertices, normals)
+    return _Part(source_name, mesh, vertices, normals)
 
 
 def _flipped_corners(mesh: Any, before: np.ndarray) -> np.ndarray:

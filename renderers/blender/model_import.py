@@ -8,11 +8,15 @@ distributions' builds differ in what they have.
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bpy
-from mathutils import Matrix
+from bpy_extras.io_utils import axis_conversion
+from mathutils import Matrix, Vector
+
+from renderers.blender.up_axis import standing_axis
 
 _WHITE = (1.0, 1.0, 1.0, 1.0)
 
@@ -21,21 +25,33 @@ class Refused(Exception):
     """This model cannot be rendered, whoever tries: one sentence."""
 
 
+@dataclass(frozen=True)
+class Imported:
+    """What is known of a file that was imported.
+
+    Attributes:
+        missing_textures: names of those that were not found or lie outside the file's folder: they are white.
+        up_axis: "x", "y" or "z" of the file that points up now, where the format does not say which; else None.
+    """
+
+    missing_textures: list[str]
+    up_axis: str | None
+
+
 def empty_blender() -> None:
     """Forget everything that was loaded; what a file brings along cannot run code, its drivers included."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     bpy.context.preferences.filepaths.use_scripts_auto_execute = False
 
 
-def import_model(path: Path, up_axis: str | None) -> list[str]:
-    """Import a file; it lies in the current scene afterwards, z up, at rest.
+def import_model(path: Path, up_axis: str | None, *, at_rest: bool = True) -> Imported:
+    """Import a file; it lies in the current scene afterwards, z up.
 
     Args:
         path: the file; its ending says what it is.
-        up_axis: "x", "y" or "z" for formats that do not say it; None takes the format's custom.
-
-    Returns:
-        The textures that were not found or lie outside the file's folder: they are white.
+        up_axis: "x", "y" or "z" for formats that do not say it; None takes the only one along which the model stands
+            on zero, or else the format's custom.
+        at_rest: whether what would move it is taken away.
 
     Raises:
         Refused: this Blender has no importer for it, or the importer failed.
@@ -44,11 +60,15 @@ def import_model(path: Path, up_axis: str | None) -> list[str]:
     if importer is None:
         raise Refused(f"{path.name}: expected a model as {' '.join(sorted(_IMPORTERS))}, got {path.suffix or 'none'}.")
     try:
-        importer(str(path), up_axis)
+        up_axis = importer(str(path), up_axis, not at_rest)
     except RuntimeError as error:  # what operators raise for whatever the importer reports
-        raise Refused(f"{path.name}: Blender cannot import it: {_first_line(str(error), path)}") from error
-    _stop_animation()
-    return _settle_textures(path.resolve().parent)
+        reason = _first_line(str(error), path)
+        if "draco" in reason.lower():
+            reason = f"it is compressed with Draco, which this build of Blender {bpy.app.version_string} cannot read"
+        raise Refused(f"{path.name}: Blender cannot import it: {reason}") from error
+    if at_rest:
+        _stop_animation()
+    return Imported(_settle_textures(path.resolve().parent), up_axis)
 
 
 def importable_file_types() -> list[str]:
@@ -86,7 +106,7 @@ def _call(name: str, path: str, **options: Any) -> None:
     operator(filepath=path, **{key: value for key, value in options.items() if key in known})
 
 
-def _import_gltf(path: str, _: str | None) -> None:
+def _import_gltf(path: str, _up_axis: str | None, _animated: bool) -> None:
     # Bones rest where the file's nodes stand, as for the project's own loader, not where they were bound.
     _call(
         _GLTF,
@@ -96,27 +116,37 @@ def _import_gltf(path: str, _: str | None) -> None:
         disable_bone_shape=True,
         guess_original_bind_pose=False,
     )
-
-
-def _import_obj(path: str, up_axis: str | None) -> None:
-    _call(_OBJ, path, **_axes(up_axis or "y"), use_split_objects=False, use_split_groups=False)
-
-
-def _import_ply(path: str, up_axis: str | None) -> None:
-    _call(_PLY, path, **_axes(up_axis or "z"), merge_verts=False, import_colors="SRGB")
-    for mesh in bpy.data.meshes:
+    for mesh in bpy.data.meshes:  # before Blender 4.5 colours without a material are left without one
         _wear_vertex_colours(mesh)
 
 
-def _import_stl(path: str, up_axis: str | None) -> None:
+def _import_obj(path: str, up_axis: str | None, _animated: bool) -> str:
+    _call(_OBJ, path, **_axes(up_axis or "y"), use_split_objects=False, use_split_groups=False)
+    return up_axis or _stand_up("y")
+
+
+def _import_ply(path: str, up_axis: str | None, _animated: bool) -> str:
+    _call(_PLY, path, **_axes(up_axis or "z"), merge_verts=False, import_colors="SRGB")
+    for mesh in bpy.data.meshes:
+        _wear_vertex_colours(mesh)
+    return up_axis or _stand_up("z")
+
+
+def _import_stl(path: str, up_axis: str | None, _animated: bool) -> str:
     _call(_STL, path, **_axes(up_axis or "z"))
+    return up_axis or _stand_up("z")
 
 
-def _import_fbx(path: str, _: str | None) -> None:
+def _import_fbx(path: str, _up_axis: str | None, animated: bool) -> None:
     with open(path, "rb") as file:
         is_text = not file.read(18).startswith(b"Kaydara FBX Binary")
     # The older importer is in every version and reads more of what people have, but no text.
-    _call(_FBX_NEWER if is_text else _FBX, path, use_anim=False, use_image_search=False, ignore_leaf_bones=True)
+    if is_text and _operator(_FBX_NEWER) is None:
+        raise Refused(
+            f"{os.path.basename(path)}: expected a binary .fbx, got one that is text, which Blender "
+            f"{bpy.app.version_string} cannot read; take Blender 4.5 or later, or export it as .glb."
+        )
+    _call(_FBX_NEWER if is_text else _FBX, path, use_anim=animated, use_image_search=False, ignore_leaf_bones=True)
     for material in bpy.data.materials:
         _show_material(material)
 
@@ -129,21 +159,21 @@ def _show_material(material: Any) -> None:
                 node.inputs["Alpha"].default_value = 1
 
 
-def _import_dae(path: str, _: str | None) -> None:
+def _import_dae(path: str, _up_axis: str | None, _animated: bool) -> None:
     _call(_DAE, path, import_units=False)
 
 
-def _import_usd(path: str, _: str | None) -> None:
-    _call(_USD, path, import_cameras=False, import_lights=False, read_mesh_colors=True)
+def _import_usd(path: str, _up_axis: str | None, _animated: bool) -> None:
+    _call(_USD, path, import_cameras=False, import_lights=False, read_mesh_colors=True, set_frame_range=True)
 
 
-def _open_blend(path: str, _: str | None) -> None:
+def _open_blend(path: str, _up_axis: str | None, _animated: bool) -> None:
     bpy.ops.wm.open_mainfile(filepath=path, load_ui=False, use_scripts=False)
     # A file carries no preferences, but opening one may take another program's: scripts stay off.
     bpy.context.preferences.filepaths.use_scripts_auto_execute = False
 
 
-_IMPORTERS: dict[str, Callable[[str, str | None], None]] = {
+_IMPORTERS: dict[str, Callable[[str, str | None, bool], str | None]] = {
     ".glb": _import_gltf,
     ".gltf": _import_gltf,
     ".obj": _import_obj,
@@ -165,6 +195,29 @@ def _axes(up_axis: str) -> dict[str, str]:
     return {"forward_axis": forward, "up_axis": up_axis.upper()}
 
 
+def _stand_up(custom: str) -> str:
+    """Turn what was imported with the format's custom onto the axis that it stands along, and return that axis."""
+    bpy.context.view_layer.update()
+    things = [thing for thing in bpy.context.scene.objects if thing.type == "MESH"]
+    to_world = _conversion(custom)
+    corners = [to_world.inverted() @ thing.matrix_world @ Vector(c) for thing in things for c in thing.bound_box]
+    if not corners:
+        return custom
+    axis = standing_axis([min(c[i] for c in corners) for i in range(3)], [max(c[i] for c in corners) for i in range(3)])
+    if axis is None or axis == custom:
+        return custom
+    for thing in [thing for thing in things if thing.parent is None]:
+        thing.matrix_world = _conversion(axis) @ to_world.inverted() @ thing.matrix_world
+    return axis
+
+
+def _conversion(up_axis: str) -> Matrix:
+    """From the axes of a file whose `up_axis` points up to Blender's."""
+    axes = _axes(up_axis)
+    forward = axes["forward_axis"].replace("NEGATIVE_", "-")
+    return axis_conversion(from_forward=forward, from_up=axes["up_axis"], to_forward="Y", to_up="Z").to_4x4()
+
+
 def _wear_vertex_colours(mesh: Any) -> None:
     """Show colours per vertex, which the importer leaves without a material."""
     if mesh.materials or not mesh.color_attributes:
@@ -181,11 +234,16 @@ def _wear_vertex_colours(mesh: Any) -> None:
 
 def _stop_animation() -> None:
     """Clear actions and drivers; what an action had posed goes back to rest."""
+    rest_bones()
+    for datablock in [*bpy.data.objects, *bpy.data.shape_keys]:
+        datablock.animation_data_clear()
+
+
+def rest_bones() -> None:
+    """Put bones that an animation moves back to rest."""
     for armature in [thing for thing in bpy.data.objects if thing.type == "ARMATURE" and thing.animation_data]:
         for bone in armature.pose.bones:
             bone.matrix_basis = Matrix.Identity(4)
-    for datablock in [*bpy.data.objects, *bpy.data.shape_keys]:
-        datablock.animation_data_clear()
 
 
 def _settle_textures(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 _MAGIC, _NOT_PLAIN_BITS = 20000630, 0x1A00  # tiles, deep data, several parts
 _DTYPES = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
 _MAX_CHANNELS, _MAX_PIXELS = 256, 64_000_000
+_MAX_HEADER_BYTES = 1 << 16
 
 
 class DamagedExr(ValueError):
@@ -33,6 +34,23 @@ def read_channels(path: Path) -> dict[str, np.ndarray]:
         return _channels(path.read_bytes())
     except (OSError, struct.error, IndexError, KeyError, ValueError) as error:
         raise DamagedExr(f"{path.name} is no whole uncompressed EXR: {error}") from error
+
+
+def read_texts(path: Path) -> dict[str, str]:
+    """The attributes that hold text: Blender states there how long Cycles took, among other things.
+
+    Args:
+        path: of an EXR file.
+
+    Raises:
+        DamagedExr: missing, or cut off.
+    """
+    try:
+        with path.open("rb") as file:
+            attributes, _ = _attributes(file.read(_MAX_HEADER_BYTES))
+        return {name: value.decode("utf-8", "replace") for name, value in attributes.items()}
+    except (OSError, struct.error, IndexError, ValueError) as error:
+        raise DamagedExr(f"{path.name} has no whole header of an EXR: {error}") from error
 
 
 def _channels(content: bytes) -> dict[str, np.ndarray]:

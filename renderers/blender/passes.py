@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt16
 
 from distill_core.cameras import Camera
 from distill_core.images import unpremultiply
-from renderers.blender.multilayer_exr import DamagedExr, read_channels
+from renderers.blender.multilayer_exr import DamagedExr, read_channels, read_texts
 from renderers.mesh_rendering import linear_to_srgb
 
+_DIFFUSE_COLOUR, _OBJECT_INDEX = "DiffCol", "IndexOB"
 _SKY_DEPTH = 1e9  # Cycles writes 1e10 where no surface is
 
 
@@ -25,11 +26,22 @@ def read_colours(folder: Path, view: int) -> Float32[np.ndarray, "4 height width
     Raises:
         DamagedExr: the file is missing, cut off, or its values are not finite.
     """
-    path = folder / f"{view:03d}.colour.exr"
-    rgba = _pass(path, "Combined", "RGBA")
-    rgba[3] = np.clip(rgba[3], 0, 1)
-    straight = unpremultiply(rgba)
-    return np.concatenate([linear_to_srgb(straight[:3]), rgba[3:]]).clip(0, 1).astype(np.float32)
+    return _straight_srgb(_pass(folder / f"{view:03d}.colour.exr", "Combined", "RGBA"))
+
+
+def read_albedo(folder: Path, view: int) -> Float32[np.ndarray, "4 height width"]:
+    """Base colour of one view as straight RGBA, sRGB values in 0..1.
+
+    Args:
+        folder: of the raw passes.
+        view: its number.
+
+    Raises:
+        DamagedExr: the file is missing, cut off, or its values are not finite.
+    """
+    path = folder / f"{view:03d}.albedo.exr"
+    colour = _pass(path, _DIFFUSE_COLOUR, "RGB")
+    return _straight_srgb(np.concatenate([colour, _pass(path, "Combined", "A")]))
 
 
 def read_depth(folder: Path, view: int) -> Float32[np.ndarray, "height width"]:
@@ -64,6 +76,45 @@ def read_normals(folder: Path, view: int, camera: Camera) -> Float32[np.ndarray,
     rays = camera.unproject(np.stack([columns, rows], -1).reshape(-1, 2), np.ones(length.size)) - camera.position
     away = np.einsum("chw,hwc->hw", normals, rays.reshape(*length.shape, 3)) > 0
     return np.where(away, -normals, normals).astype(np.float32)
+
+
+def read_object_indices(folder: Path, view: int) -> UInt16[np.ndarray, "height width"]:
+    """The place of the object that each pixel of one view shows, counted from 1; 0 where empty.
+
+    Args:
+        folder: of the raw passes.
+        view: its number.
+
+    Raises:
+        DamagedExr: the file is missing, cut off, or its values are not finite.
+    """
+    return np.rint(_pass(folder / f"{view:03d}.geometry.exr", _OBJECT_INDEX, None)[0]).astype(np.uint16)
+
+
+def reported_seconds(folder: Path) -> float:
+    """What Cycles itself says that all pictures of a folder took, to a hundredth of a second each.
+
+    Args:
+        folder: of the raw passes; EEVEE's pictures say nothing.
+
+    Raises:
+        DamagedExr: a file is cut off.
+    """
+    seconds = 0.0
+    for path in sorted(folder.glob("*.exr")):
+        for name, text in read_texts(path).items():
+            if name.startswith("cycles.") and name.endswith(".total_time"):
+                seconds += sum(
+                    float(part) * unit for part, unit in zip(reversed(text.split(":")), (1, 60, 3600), strict=False)
+                )
+    return seconds
+
+
+def _straight_srgb(rgba: np.ndarray) -> np.ndarray:
+    """Linear premultiplied light [4, height, width] as pictures are held."""
+    rgba[3] = np.clip(rgba[3], 0, 1)
+    straight = unpremultiply(rgba)
+    return np.concatenate([linear_to_srgb(straight[:3]), rgba[3:]]).clip(0, 1).astype(np.float32)
 
 
 def _pass(path: Path, name: str, letters: str | None) -> np.ndarray:

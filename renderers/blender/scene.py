@@ -10,9 +10,11 @@ from typing import Any
 import bpy
 from mathutils import Matrix
 
-_GEOMETRY_PASSES = ("use_pass_z", "use_pass_normal")
-# Cycles bends the normals of what mirrors until no ray is thrown below the surface.
-_MIRRORING_INPUTS = ("Metallic", "Specular IOR Level", "Transmission Weight", "Coat Weight", "Sheen Weight")
+from renderers.blender.flat_materials import flatten_materials
+from renderers.blender.joined_model import JoinedModel
+
+_PASSES = ("use_pass_z", "use_pass_normal", "use_pass_object_index", "use_pass_diffuse_color")
+_ALBEDO_SAMPLES = 16  # of light there is none to be noisy: these are for the edges alone
 
 
 def new_scene() -> Any:
@@ -134,11 +136,11 @@ def has_denoiser() -> bool:
     return bool(getattr(_cycles, "with_openimagedenoise", False))
 
 
-def render_colours(scene: Any, views: list[dict[str, Any]], render: dict[str, Any], folder: Path) -> list[float]:
+def render_colours(
+    scene: Any, model: JoinedModel, views: list[dict[str, Any]], render: dict[str, Any], folder: Path
+) -> list[float]:
     """Render the colours of each view to `NNN.colour.exr`; return the seconds that each took."""
-    layer = scene.view_layers[0]
-    for name in _GEOMETRY_PASSES:
-        setattr(layer, name, False)
+    _ask_for(scene)
     scene.render.engine = _engine(render["engine"])
     scene.cycles.samples = render["samples"]
     scene.cycles.use_denoising = render["denoiser"] != "none"
@@ -150,26 +152,45 @@ def render_colours(scene: Any, views: list[dict[str, Any]], render: dict[str, An
         scene.cycles.denoising_prefilter = "NONE" if fast else "ACCURATE"
     if render["engine"] == "eevee":
         scene.eevee.taa_render_samples = render["samples"]
-    return [_render(scene, view, folder / f"{index:03d}.colour.exr") for index, view in enumerate(views)]
+    return [_render(scene, model, view, folder / f"{index:03d}.colour.exr") for index, view in enumerate(views)]
 
 
-def render_geometry(scene: Any, views: list[dict[str, Any]], folder: Path) -> list[float]:
-    """Render depth and normals of each view to `NNN.geometry.exr`; return the seconds that each took.
+def render_geometry(
+    scene: Any, model: JoinedModel, views: list[dict[str, Any]], render: dict[str, Any], folder: Path
+) -> list[float]:
+    """Render depth, normals and perhaps object indices of each view to `NNN.geometry.exr`; return the seconds of each.
 
     One ray through the middle of each pixel: the passes that come with the colours lie wherever the first of the
     samples fell. Bumps, normal maps and mirroring are taken out of the materials for good, so colours come
     first.
     """
-    _flatten_materials()
-    layer = scene.view_layers[0]
-    for name in _GEOMETRY_PASSES:
-        setattr(layer, name, True)
+    flatten_materials()
+    indices = ("use_pass_object_index",) if "object-index" in render["passes"] else ()
+    _ask_for(scene, "use_pass_z", "use_pass_normal", *indices)
     scene.render.engine = "CYCLES"
     scene.cycles.use_denoising = False
     scene.cycles.samples = 1
     scene.cycles.max_bounces = 0
     scene.cycles.pixel_filter_type, scene.cycles.filter_width = "GAUSSIAN", 0.01
-    return [_render(scene, view, folder / f"{index:03d}.geometry.exr") for index, view in enumerate(views)]
+    return [_render(scene, model, view, folder / f"{index:03d}.geometry.exr") for index, view in enumerate(views)]
+
+
+def render_albedo(scene: Any, model: JoinedModel, views: list[dict[str, Any]], folder: Path) -> list[float]:
+    """Render the base colour of each view, without light, to `NNN.albedo.exr`; return the seconds of each.
+
+    Comes after `render_geometry`: of a flattened material what is thrown back diffusely is the base colour, a metal's
+    too.
+    """
+    _ask_for(scene, "use_pass_diffuse_color")
+    scene.cycles.samples = _ALBEDO_SAMPLES
+    scene.cycles.pixel_filter_type = "BOX"
+    return [_render(scene, model, view, folder / f"{index:03d}.albedo.exr") for index, view in enumerate(views)]
+
+
+def _ask_for(scene: Any, *passes: str) -> None:
+    """Ask for these passes beside the colours, and no others."""
+    for name in _PASSES:
+        setattr(scene.view_layers[0], name, name in passes)
 
 
 def _engine(name: str) -> str:
@@ -179,8 +200,9 @@ def _engine(name: str) -> str:
     return "BLENDER_EEVEE_NEXT" if bpy.app.version < (5, 0, 0) else "BLENDER_EEVEE"
 
 
-def _render(scene: Any, view: dict[str, Any], path: Path) -> float:
+def _render(scene: Any, model: JoinedModel, view: dict[str, Any], path: Path) -> float:
     began = time.perf_counter()
+    model.show(view["moment"])
     _set_camera(scene, view)
     scene.render.filepath = str(path)
     bpy.ops.render.render(write_still=True, scene=scene.name)
@@ -202,22 +224,3 @@ def _set_camera(scene: Any, view: dict[str, Any]) -> None:
     scene.render.resolution_percentage = 100
     scene.render.pixel_aspect_x = view["lens"]["pixel_aspect_x"]
     scene.render.pixel_aspect_y = view["lens"]["pixel_aspect_y"]
-
-
-def _flatten_materials() -> None:
-    trees = [material.node_tree for material in bpy.data.materials if material.node_tree]
-    for tree in [*trees, *bpy.data.node_groups]:
-        for node in tree.nodes:
-            if node.type in ("BUMP", "NORMAL_MAP"):
-                _unlink(tree, node.outputs["Normal"])
-            elif node.type == "BSDF_PRINCIPLED":
-                for name in _MIRRORING_INPUTS:
-                    _unlink(tree, node.inputs[name])
-                    node.inputs[name].default_value = 0
-            elif node.type == "OUTPUT_MATERIAL":
-                _unlink(tree, node.inputs["Displacement"])
-
-
-def _unlink(tree: Any, socket: Any) -> None:
-    for link in list(socket.links):
-        tree.links.remove(link)

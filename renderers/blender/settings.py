@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 RigName = Literal["random-sphere", "orbit", "zero123", "zero123plus", "picture-ring"]
+PassName = Literal["albedo", "object-index"]
 
 
 class RigSettings(BaseModel):
@@ -47,11 +48,39 @@ class RenderSettings(BaseModel):
     denoiser: Literal["fast", "accurate", "none"] = Field(
         default="fast", description="fast costs next to nothing, accurate more than the samples themselves"
     )
+    passes: tuple[PassName, ...] = Field(
+        default=(),
+        max_length=2,
+        description="beside colour, depth and normals: albedo (base colour without light) and object-index (which of "
+        "the file's objects a pixel shows)",
+    )
     lighting: Literal["area-lights", "uniform"] | Path = Field(
         default="area-lights",
         description="three soft lights at random places, the same light from everywhere, or a picture of the "
         "surroundings (.hdr, .exr) turned at random",
     )
+
+
+class AnimationSettings(BaseModel):
+    """Moments of a model that moves; without them it stands at rest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frames: int | None = Field(
+        default=None,
+        ge=2,
+        le=999,
+        description="moments of each model's animation, evenly from its beginning to its end, each seen by all "
+        "cameras; models that do not move are left out. None renders models at rest",
+    )
+    clip: str | None = Field(
+        default=None, min_length=1, description="the animation's name in the file; none takes the file's first"
+    )
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Of the moments: 0 is the clip's beginning, 1 its end; empty for a model at rest."""
+        return () if self.frames is None else tuple(index / (self.frames - 1) for index in range(self.frames))
 
 
 class WorkerSettings(BaseModel):
@@ -78,9 +107,12 @@ class DatasetSettings(BaseModel):
 
     views: RigSettings = RigSettings()
     render: RenderSettings = RenderSettings()
+    animation: AnimationSettings = AnimationSettings()
     processes: WorkerSettings = WorkerSettings()
     up_axis: Literal["auto", "x", "y", "z"] = Field(
-        default="auto", description="which axis of .obj, .ply and .stl files points up; auto: y for .obj, else z"
+        default="auto",
+        description="which axis of .obj, .ply and .stl files points up; auto: the only one along which "
+        "the model stands on zero, else y for .obj and z for the others",
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed gives the same cameras, lights and noise")
     retry: bool = Field(default=False, description="try again what an earlier run left out")

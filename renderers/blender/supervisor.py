@@ -7,11 +7,14 @@ import selectors
 import shutil
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from distill_core.errors import UserError
 from distill_core.progress import Progress
@@ -19,10 +22,17 @@ from distill_core.records import LazyViews, MultiViewRecord, write_record
 from renderers.blender.job_folder import Entry, JobFolder
 from renderers.blender.model_checks import check_model
 from renderers.blender.multilayer_exr import DamagedExr
-from renderers.blender.passes import read_colours, read_depth, read_normals
+from renderers.blender.passes import (
+    read_albedo,
+    read_colours,
+    read_depth,
+    read_normals,
+    read_object_indices,
+    reported_seconds,
+)
 from renderers.blender.rigs import Rig, make_rig
 from renderers.blender.settings import DatasetSettings
-from renderers.blender.tasks import check_lighting, object_seed, worker_task
+from renderers.blender.tasks import check_animation, check_lighting, object_seed, worker_task
 from renderers.blender.worker_process import WorkerDied, WorkerProcess, worker_command
 from renderers.sources.objects import SourceObject
 
@@ -77,7 +87,7 @@ class Supervisor:
         self._slots: list[_Slot] = []
         self._waiting: deque[_Job] = deque()
         self._alone: deque[_Job] = deque()
-        self._writing: dict[Future[None], tuple[_Job, dict[str, Any]]] = {}
+        self._writing: dict[Future[dict[str, float]], tuple[_Job, dict[str, Any]]] = {}
 
     def run(self, objects: list[SourceObject]) -> None:
         """Render the objects.
@@ -91,6 +101,7 @@ class Supervisor:
         # What is wrong with these is wrong for all objects.
         make_rig(self._settings.views, 0)
         check_lighting(self._settings.render)
+        check_animation(self._settings.animation)
         self._waiting.extend(self._jobs(objects))
         if not self._waiting:
             return
@@ -185,11 +196,11 @@ class Supervisor:
         for future in [future for future in self._writing if future.done()]:
             job, answer = self._writing.pop(future)
             try:
-                future.result()
+                written = future.result()
             except DamagedExr as error:
                 self._again_or_leave_out(job, f"its pictures are damaged: {error}")
                 continue
-            seconds = {**answer["seconds"], "total": round(time.monotonic() - job.began, 3)}
+            seconds = {**answer["seconds"], **written, "total": round(time.monotonic() - job.began, 3)}
             self._job_folder.note(job.thing.uid, Entry("done", None, seconds))
             self._progress.advance()
 
@@ -276,28 +287,40 @@ class Supervisor:
 
     # --- in a thread: PNG takes about as long as a fast render ----------------------------------------------
 
-    def _write(self, job: _Job, answer: dict[str, Any], blender: str) -> None:
+    def _write(self, job: _Job, answer: dict[str, Any], blender: str) -> dict[str, float]:
+        began = time.monotonic()
         raw = self._raw_folder(job)
         rig = self._rig(job)
-        record = raw_to_record(raw, rig, _metadata(job, rig, answer, blender, self._settings))
+        record = raw_to_record(raw, rig, _metadata(job, rig, answer, blender, self._settings), self._settings)
         write_record(record, self._job_folder.folder / job.thing.name)
+        reported = reported_seconds(raw)
         shutil.rmtree(raw)
+        return {"cycles": round(reported, 2), "write": round(time.monotonic() - began, 3)}
 
 
-def raw_to_record(folder: Path, rig: Rig, metadata: dict[str, Any]) -> MultiViewRecord:
+def raw_to_record(folder: Path, rig: Rig, metadata: dict[str, Any], settings: DatasetSettings) -> MultiViewRecord:
     """The raw passes of all views as a record; they are read, and found to be whole, as it is written.
 
     Args:
         folder: that a worker filled.
-        rig: the cameras, in the order of the views.
+        rig: the cameras; every moment of an animation has all of them.
         metadata: of the record.
+        settings: of the job: its moments and passes.
     """
-    views = list(enumerate(rig.cameras))
+    times, passes = settings.animation.times, settings.render.passes
+    cameras = list(rig.cameras) * max(1, len(times))
+
+    def lazy(reader: Callable[..., np.ndarray]) -> LazyViews:
+        return LazyViews([partial(reader, folder, view) for view in range(len(cameras))])
+
     return MultiViewRecord(
-        cameras=rig.cameras,
-        pictures=LazyViews([partial(read_colours, folder, view) for view, _ in views]),
-        depth=LazyViews([partial(read_depth, folder, view) for view, _ in views]),
-        normals=LazyViews([partial(read_normals, folder, view, camera) for view, camera in views]),
+        cameras=cameras,
+        pictures=lazy(read_colours),
+        depth=lazy(read_depth),
+        normals=LazyViews([partial(read_normals, folder, view, camera) for view, camera in enumerate(cameras)]),
+        albedo=lazy(read_albedo) if "albedo" in passes else None,
+        object_indices=lazy(read_object_indices) if "object-index" in passes else None,
+        times=[time for time in times for _ in rig.cameras],
         metadata=metadata,
     )
 
@@ -315,8 +338,11 @@ def _metadata(job: _Job, rig: Rig, answer: dict[str, Any], blender: str, setting
         },
         "licence": thing.licence,
         "normalisation": {"kind": rig.normalisation, "source_to_object": answer["source_to_object"]},
+        **({"up_axis": answer["up_axis"]} if answer["up_axis"] else {}),
         "missing_textures": answer["missing_textures"],
         "num_faces": answer["num_faces"],
+        **({"objects": answer["objects"]} if "object-index" in settings.render.passes else {}),
+        **({"animation": answer["animation"]} if answer["animation"] else {}),
         "rig": rig.name,
         "renderer": {
             "program": "Blender",
@@ -334,6 +360,6 @@ def _sha256(path: Path) -> str:
 
 def record_settings(settings: DatasetSettings) -> dict[str, Any]:
     """All that the records of a job depend on, as plain JSON: not how many workers there are, nor their limits."""
-    kept = settings.model_dump(mode="json", include={"views", "render", "up_axis", "seed"})
+    kept = settings.model_dump(mode="json", include={"views", "render", "animation", "up_axis", "seed"})
     blender = settings.processes.blender
     return kept | {"blender": None if blender is None else str(blender)}

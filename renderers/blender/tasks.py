@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -11,7 +12,7 @@ from distill_core.camera_conventions import camera_to_blender, pose_to_opengl
 from distill_core.cameras import Camera, look_at
 from distill_core.errors import UserError
 from renderers.blender.rigs import Rig
-from renderers.blender.settings import DatasetSettings, RenderSettings
+from renderers.blender.settings import AnimationSettings, DatasetSettings, RenderSettings
 
 _LIGHT_DISTANCE, _LIGHT_SIDE = 4.0, 2.0
 
@@ -41,17 +42,42 @@ def worker_task(
         "output": str(output.absolute()),
         "up_axis": None if settings.up_axis == "auto" else settings.up_axis,
         "normalisation": rig.normalisation,
-        "views": [blender_view(camera) for camera in rig.cameras],
+        "animation": animation(settings.animation),
+        "views": task_views(rig.cameras, settings.animation),
         "lights": lights(settings.render, seed),
         "render": {
             "engine": settings.render.engine,
             "device": settings.render.render_device,
             "samples": settings.render.samples,
             "denoiser": settings.render.denoiser,
+            "passes": list(settings.render.passes),
             "threads": threads,
             "seed": seed,
         },
     }
+
+
+def animation(settings: AnimationSettings) -> dict[str, Any] | None:
+    """The moments to be rendered, as `moments.choose_clip` takes them; None renders the model at rest."""
+    return {"clip": settings.clip, "times": list(settings.times)} if settings.times else None
+
+
+def task_views(cameras: Sequence[Camera], settings: AnimationSettings) -> list[dict[str, Any]]:
+    """The views in a record's order: all cameras at the first moment, then at the second."""
+    views = [blender_view(camera) for camera in cameras]
+    return [view | {"moment": moment} for moment in range(max(1, len(settings.times))) for view in views]
+
+
+def check_animation(settings: AnimationSettings) -> None:
+    """See that a clip is named only where moments of it are asked for.
+
+    Raises:
+        UserError: it is not so.
+    """
+    if settings.clip is not None and settings.frames is None:
+        raise UserError(
+            f"Expected --frames beside --clip, got --clip {settings.clip} alone; say how many moments to render."
+        )
 
 
 def blender_view(camera: Camera) -> dict[str, Any]:

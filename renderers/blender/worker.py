@@ -30,12 +30,14 @@ else:
 
 import bpy
 
-from renderers.blender.joined_model import join_model
+from renderers.blender.joined_model import LARGEST_INDEX, JoinedModel, join_model, join_moments
 from renderers.blender.model_import import Refused, empty_blender, import_model, importable_file_types
+from renderers.blender.moments import choose_clip
 from renderers.blender.scene import (
     has_denoiser,
     leave_others,
     new_scene,
+    render_albedo,
     render_colours,
     render_geometry,
     set_engine,
@@ -45,13 +47,15 @@ from renderers.blender.scene import (
 
 
 def render_task(task: dict[str, Any]) -> dict[str, Any]:
-    """Render one model; the passes of view n are `NNN.colour.exr` and `NNN.geometry.exr`.
+    """Render one model; the passes of view n are `NNN.colour.exr`, `NNN.geometry.exr` and perhaps `NNN.albedo.exr`.
 
     Args:
-        task: "model" and "output" (paths), "name", "up_axis", "normalisation", "views", "lights", "render".
+        task: "model" and "output" (paths), "name", "up_axis", "normalisation", "animation", "views", "lights",
+            "render".
 
     Returns:
-        The answer's fields: the transform, faces, missing textures, and seconds a stage.
+        The answer's fields: the transform, faces, names of the objects, the axis that was up, missing textures, what
+        is known of the animation (None at rest), and seconds a stage.
 
     Raises:
         Refused: the model cannot be rendered.
@@ -59,27 +63,42 @@ def render_task(task: dict[str, Any]) -> dict[str, Any]:
     began = time.perf_counter()
     folder = Path(task["output"])
     empty_blender()
-    missing = import_model(Path(task["model"]), task["up_axis"])
+    imported = import_model(Path(task["model"]), task["up_axis"], at_rest=task["animation"] is None)
     scene = new_scene()
-    model = join_model(scene, task["normalisation"], task["name"])
+    model, animation = _joined(scene, task)
+    if "object-index" in task["render"]["passes"] and len(model.names) > LARGEST_INDEX:
+        raise Refused(f"{task['name']}: expected at most {LARGEST_INDEX:,} objects to tell apart; leave the pass out.")
     leave_others(scene)
-    imported = time.perf_counter()
+    ready = time.perf_counter()
     set_lights(scene, task["lights"])
     set_engine(scene, task["render"])
     if task["render"]["device"] == "gpu":
         use_gpus()  # preferences were reset with everything else
-    colours = render_colours(scene, task["views"], task["render"], folder)
-    geometry = render_geometry(scene, task["views"], folder)
+    seconds = {"import": ready - began}
+    seconds["colours"] = sum(render_colours(scene, model, task["views"], task["render"], folder))
+    # Materials are flattened for these, for good.
+    seconds["geometry"] = sum(render_geometry(scene, model, task["views"], task["render"], folder))
+    if "albedo" in task["render"]["passes"]:
+        seconds["albedo"] = sum(render_albedo(scene, model, task["views"], folder))
     return {
         "source_to_object": model.source_to_object,
         "num_faces": model.num_faces,
-        "missing_textures": missing,
-        "seconds": {
-            "import": round(imported - began, 3),
-            "colours": round(sum(colours), 3),
-            "geometry": round(sum(geometry), 3),
-        },
+        "objects": model.names,
+        "up_axis": imported.up_axis,
+        "missing_textures": imported.missing_textures,
+        "animation": animation,
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
     }
+
+
+def _joined(scene: Any, task: dict[str, Any]) -> tuple[JoinedModel, dict[str, Any] | None]:
+    wanted = task["animation"]
+    if wanted is None:
+        return join_model(scene, task["normalisation"], task["name"]), None
+    states_range = Path(task["model"]).suffix.lower() in (".blend", ".usd", ".usda", ".usdc", ".usdz")
+    clip = choose_clip(bpy.context.scene, wanted["clip"], scene_states_range=states_range, name=task["name"])
+    model = join_moments(scene, clip, wanted["times"], task["normalisation"], task["name"])
+    return model, {"clip": clip.name, "seconds": round(clip.seconds, 6)}
 
 
 def _answer(task: dict[str, Any]) -> dict[str, Any]:

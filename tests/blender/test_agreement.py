@@ -1,20 +1,18 @@
 """Blender's pictures against closed forms and against the project's own renderer: cameras, depth, normals, outlines."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from distill_core.cameras import Camera, look_at, orbit_camera
-from distill_core.records import MultiViewRecord, RecordView, read_record, write_record
+from distill_core.records import MultiViewRecord, RecordView
 from renderers.blender.rigs import Rig
 from renderers.blender.settings import DatasetSettings, RenderSettings
-from renderers.blender.supervisor import raw_to_record
-from renderers.blender.tasks import worker_task
-from renderers.blender.worker_process import WorkerProcess, worker_command
+from renderers.blender.worker_process import WorkerProcess
 from renderers.mesh_rendering import prepare, render_views
 from renderers.meshes import load_mesh, normalised
+from tests.blender import tasks
 from tests.blender.shapes import BALL_CENTRES, BALL_RADIUS, box_and_balls, write_ply
 
 pytestmark = pytest.mark.blender
@@ -28,25 +26,8 @@ def cameras() -> list[Camera]:
     return [orbit_camera(20, 25), orbit_camera(140, -10), odd]
 
 
-@pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
-    process = WorkerProcess(worker_command(None), tmp_path_factory.mktemp("worker"), 0, 4 << 30)
-    yield process
-    process.kill()
-
-
 def rendered(worker: WorkerProcess, model: Path, folder: Path) -> MultiViewRecord:
-    """A record as a job writes it, read again: one a folder for each camera's own picture size."""
-    rig = Rig("test", "unit-ball", cameras())
-    raw = folder / "raw"
-    raw.mkdir()
-    worker.give(worker_task(model, model.name, raw, rig, SETTINGS, seed=1, threads=1))
-    answer = None
-    while answer is None:
-        answer = worker.answer()
-    assert answer["event"] == "done", answer
-    write_record(raw_to_record(raw, rig, {"normalisation": answer["source_to_object"]}), folder / "record")
-    return read_record(folder / "record")
+    return tasks.rendered(worker, model, Rig("test", "unit-ball", cameras()), SETTINGS, folder)[0]
 
 
 def geometry(view: RecordView) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +48,7 @@ def own_record(worker: WorkerProcess, own_model: Path, tmp_path_factory: pytest.
 
 def test_a_known_vertex_lands_on_its_pixel(own_record: MultiViewRecord) -> None:
     """The centre of mass of a small ball's picture is where its centre projects."""
-    matrix = np.array(own_record.metadata["normalisation"])
+    matrix = np.array(own_record.metadata["source_to_object"])
     centres = BALL_CENTRES @ matrix[:3, :3].T + matrix[:3, 3]
     radius = BALL_RADIUS * matrix[0, 0]
     compared = 0
@@ -109,7 +90,7 @@ def test_a_point_of_one_view_lies_on_the_surface_in_another(own_record: MultiVie
 
 def test_points_of_a_box_lie_in_its_faces(own_record: MultiViewRecord) -> None:
     """Depth is along the optical axis and through the middles of pixels, or planes would bend or be off."""
-    matrix = np.array(own_record.metadata["normalisation"])
+    matrix = np.array(own_record.metadata["source_to_object"])
     box = box_and_balls().split()[0]
     assert len(box.faces) == 12
     origins = box.triangles_center @ matrix[:3, :3].T + matrix[:3, 3]

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.blender_kills import children, contents
 from distill_core.records import read_record
 from renderers.blender.worker_process import worker_command
 from tests.blender.shapes import box_and_balls, write_ply
@@ -48,8 +51,8 @@ def linked(source: Path, folder: Path, *names: str) -> Path:
 THREE = ("market_taxi.glb", "ycb_025_mug.ply", "quaternius_Furniture_Chair.fbx")
 
 
-def check_three(output: Path) -> None:
-    for name in THREE:
+def check_three(output: Path, *names: str) -> None:
+    for name in names:
         record = read_record(output / name)
         pictures = np.asarray(record.pictures)
         covered = pictures[:, 3] > 0.5
@@ -69,7 +72,7 @@ def test_three_formats(shared_assets: Path, tmp_path: Path) -> None:
     source = linked(shared_assets / "mixed_formats", tmp_path / "source", *THREE)
     status, text = render(source, tmp_path / "out", *QUICK)
     assert status == 0, text
-    check_three(tmp_path / "out")
+    check_three(tmp_path / "out", *THREE)
     assert (tmp_path / "out" / "contact_sheet.png").is_file()
     assert {thing["state"] for thing in report(tmp_path / "out").values()} == {"done"}
     mug, taxi = (read_record(tmp_path / "out" / name) for name in ("ycb_025_mug.ply", "market_taxi.glb"))
@@ -79,35 +82,35 @@ def test_three_formats(shared_assets: Path, tmp_path: Path) -> None:
     assert mug.metadata["renderer"]["program"] == "Blender"
 
 
+def installed_blender() -> str | None:
+    """The executable that BLENDER names, or the one on PATH if it is new enough."""
+    named, found = os.environ.get("BLENDER"), shutil.which("blender")
+    if named or not found:
+        return named
+    said = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=PATIENCE_SECONDS).stdout
+    version = re.match(r"Blender (\d+)\.(\d+)", said)
+    return found if version and tuple(map(int, version.groups())) >= (4, 2) else None
+
+
 def test_the_same_through_an_executable(shared_assets: Path, tmp_path: Path) -> None:
-    blender = os.environ.get("BLENDER")
-    if not blender:
-        pytest.skip("name an installed Blender 4.2 or later in the environment variable BLENDER")
-    source = linked(shared_assets / "mixed_formats", tmp_path / "source", *THREE)
+    blender = installed_blender()
+    if blender is None:
+        pytest.skip("name an installed Blender 4.2 or later in the environment variable BLENDER, or put it on PATH")
+    source = linked(shared_assets / "mixed_formats", tmp_path / "source", *THREE, "ycb_013_apple_vertex_colours.glb")
     status, text = render(source, tmp_path / "out", *QUICK, "--blender", blender)
     assert status == 0, text
-    check_three(tmp_path / "out")
+    check_three(tmp_path / "out", *THREE, "ycb_013_apple_vertex_colours.glb")
+    fox = linked(shared_assets / "mixed_formats", tmp_path / "fox", "Fox.glb")
+    options = ["--frames", "2", "--clip", "Run", "--passes", "albedo", "object-index"]
+    status, text = render(fox, tmp_path / "moving", *QUICK, *options, "--blender", blender)
+    assert status == 0, text
+    record = read_record(tmp_path / "moving" / "Fox.glb")
+    assert record.metadata["animation"] == {"clip": "Run", "seconds": pytest.approx(1.158, abs=0.01)}
+    one, other = record.pictures[0], record.pictures[2]
+    assert (np.abs(one - other).max(axis=0) > 0.2).sum() > 20
 
 
 # --- kills --------------------------------------------------------------------------------------------------
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process started, by the kernel's own list."""
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(number) for number in (task / "children").read_text().split()]
-    return found
-
-
-def contents(output: Path) -> dict[str, bytes]:
-    return {
-        str(file.relative_to(output)): file.read_bytes()
-        for folder in output.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".")
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +124,7 @@ def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def undisturbed(boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     output = tmp_path_factory.mktemp("undisturbed") / "out"
     status, text = render(boxes, output, *QUICK)
     assert status == 0, text
@@ -129,7 +132,7 @@ def undisturbed(boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 @pytest.mark.parametrize("victim", ["worker", "supervisor", "group"])
-def test_a_job_that_is_killed_goes_on(victim: str, boxes: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_job_that_is_killed_goes_on(victim: str, boxes: Path, undisturbed: dict[str, str], tmp_path: Path) -> None:
     output = tmp_path / "out"
     command = [PROGRAM, str(boxes), "--output-dir", str(output), *QUICK]
     with (tmp_path / "log").open("w") as log:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from distill_core import record_files, records
+from distill_core import depth_files, records
 from distill_core.cameras import Camera, look_at, orbit_camera, orbit_rig
 from distill_core.errors import UserError
 from distill_core.images import write_png
@@ -63,6 +63,59 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert {entry.name for entry in (tmp_path / "new").iterdir()} == {"record"}
     with Image.open(tmp_path / "new" / "record" / "depth" / "000.png") as depth:
         assert depth.mode == "I;16"
+
+
+def moving_record() -> MultiViewRecord:
+    """Two moments of three cameras, with all that a record can hold."""
+    still = small_record(3)
+    random = np.random.default_rng(6)
+    return MultiViewRecord(
+        cameras=[*still.cameras, *still.cameras],
+        pictures=np.concatenate([np.asarray(still.pictures)] * 2),
+        albedo=random.uniform(0, 1, (6, 4, 18, 24)).astype(np.float32),
+        object_indices=random.integers(0, 65536, (6, 18, 24)).astype(np.uint16),
+        times=[0.75] * 3 + [0.25] * 3,
+    )
+
+
+def test_times_base_colours_and_objects_are_kept(tmp_path: Path) -> None:
+    record = moving_record()
+    write_record(record, tmp_path / "record")
+    frames = json.loads((tmp_path / "record" / "transforms.json").read_text())["frames"]
+    assert [frame["time"] for frame in frames] == record.times  # where nerfstudio looks for them
+    read = read_record(tmp_path / "record")
+    assert list(read.times) == record.times
+    np.testing.assert_allclose(np.asarray(read.albedo), np.asarray(record.albedo), atol=0.5 / 255 + 1e-6)
+    np.testing.assert_array_equal(np.asarray(read.object_indices), np.asarray(record.object_indices))
+    assert read.depth is None
+    view = read.read_view(4)
+    assert view.time == 0.25
+    assert view.albedo is not None
+    np.testing.assert_array_equal(view.object_indices, np.asarray(record.object_indices)[4])
+    write_record(read, tmp_path / "record")  # may be replaced, its new folders included
+    assert [list(one.times) for one in (read.subset([4, 0]), read_record(tmp_path / "record"))] == [
+        [0.25, 0.75],
+        record.times,
+    ]
+
+
+def test_moments_are_views_of_one_time_in_its_order() -> None:
+    assert moving_record().moments() == [[3, 4, 5], [0, 1, 2]]
+    assert small_record(3).moments() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("times", [["12:03", "12:04"], [0.5, None]])
+def test_frames_without_a_usable_time_are_a_still_scene(
+    tmp_path: Path, times: list, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_record(small_record(2), tmp_path / "record")
+    file = tmp_path / "record" / "transforms.json"
+    top = json.loads(file.read_text())
+    for frame, time in zip(top["frames"], times, strict=True):
+        frame["time"] = time
+    file.write_text(json.dumps(top))
+    assert not read_record(tmp_path / "record").times
+    assert ("1 of 2 frames have a time" in caplog.text) == (times[0] == 0.5)
 
 
 def test_a_read_record_can_be_written_again_bit_by_bit(tmp_path: Path) -> None:
@@ -498,4 +551,4 @@ def test_a_mirrored_pair_of_views_sees_a_point_once(tmp_path: Path) -> None:
 
 
 def test_the_depth_unit_is_nerfstudios() -> None:
-    assert record_files.DEPTH_UNIT == 0.001
+    assert depth_files.DEPTH_UNIT == 0.001

@@ -61,7 +61,9 @@ def test_what_is_written_is_read(tmp_path: Path, rig: list[Camera], one_lens: bo
 
 def test_the_written_file_has_nerfstudios_keys_and_axes(tmp_path: Path) -> None:
     camera = orbit_camera(90, 0, width=40, height=30)
-    text = transforms_text([camera], ["images/000.png"], depth_paths=["depth/000.png"], normals_paths=["n.png"])
+    text = transforms_text(
+        [camera], ["images/000.png"], view_paths={"depth_file_path": ["depth/000.png"], "normal_file_path": ["n.png"]}
+    )
     document = json.loads(text)
     assert {"w", "h", "fl_x", "fl_y", "cx", "cy", "camera_model", "frames", "onestep3d"} == set(document)
     assert document["onestep3d"] == {"schema_version": 1}

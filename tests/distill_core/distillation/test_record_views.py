@@ -8,7 +8,7 @@ import torch
 from distill_core.distillation.record_views import RecordViews, RecordViewsSettings
 from distill_core.errors import UserError
 from distill_core.record_sets import RecordFolders, split_of
-from distill_core.records import LazyViews, MultiViewRecord, write_record
+from distill_core.records import LazyViews, MultiViewRecord, read_record, write_record
 from distill_core.shard_files import PictureEncoding, ShardWriter
 from distill_core.shard_sets import ShardSet
 from tests.distill_core.record_folders import RADIUS, ball_record, write_balls
@@ -40,6 +40,36 @@ def same(one, other) -> None:
             assert torch.equal(value, getattr(other, name)), name
     for camera, expected in zip(one.cameras, other.cameras, strict=True):
         np.testing.assert_array_equal(camera.camera_to_world, expected.camera_to_world)
+
+
+def test_draws_of_a_moving_record_show_one_moment(tmp_path: Path) -> None:
+    """Four moments of a ball in four colours, eight cameras each, from folders and through shards."""
+    moments = [ball_record(seed, num_views=8, side_px=16) for seed in range(4)]
+    moving = MultiViewRecord(
+        cameras=[camera for moment in moments for camera in moment.cameras],
+        pictures=np.concatenate([np.asarray(moment.pictures) for moment in moments]),
+        depth=np.concatenate([np.asarray(moment.depth) for moment in moments]),
+        normals=np.concatenate([np.asarray(moment.normals) for moment in moments]),
+        metadata=moments[0].metadata | {"split": "train"},
+        times=[number / 3 for number in range(4) for _ in range(8)],
+    )
+    write_record(moving, tmp_path / "records" / "ball")
+    (tmp_path / "shards").mkdir()
+    with ShardWriter(tmp_path / "shards", PictureEncoding("png"), shard_bytes=1, val_share=0.0) as writer:
+        writer.add("ball", read_record(tmp_path / "records" / "ball"))
+        writer.finish()
+    for found in (RecordFolders(tmp_path / "records"), ShardSet(str(tmp_path / "shards"))):
+        assert found.summaries[0].views_of_a_moment == 8
+        drawn = RecordViews(found, SMALL, seed=1)
+        seen = set()
+        for index in range(12):
+            pictures = drawn.draw(index).pictures.numpy()
+            colours = np.stack([view[:3, view[3] > 0.99].mean(axis=1) for view in pictures])
+            assert np.ptp(colours, axis=0).max() < 0.01  # framing resamples
+            seen.add(tuple(np.round(colours[0] * 16)))
+        assert len(seen) >= 3  # recoloured at random, and of four moments
+        with pytest.raises(UserError, match="fewer than the 9 views"):
+            RecordViews(found, RecordViewsSettings(resolution_px=16, targets=8), seed=1)
 
 
 @pytest.mark.parametrize("kind", ["folders", "shards"])

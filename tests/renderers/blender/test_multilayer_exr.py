@@ -7,11 +7,25 @@ import numpy as np
 import pytest
 
 from distill_core.cameras import orbit_camera
-from renderers.blender.multilayer_exr import DamagedExr, read_channels
-from renderers.blender.passes import read_colours, read_depth, read_normals
+from renderers.blender.multilayer_exr import DamagedExr, read_channels, read_texts
+from renderers.blender.passes import (
+    read_albedo,
+    read_colours,
+    read_depth,
+    read_normals,
+    read_object_indices,
+    reported_seconds,
+)
 
 
-def write_exr(path: Path, channels: dict[str, np.ndarray], *, compression: int = 0, top: int = 0) -> Path:
+def write_exr(
+    path: Path,
+    channels: dict[str, np.ndarray],
+    *,
+    compression: int = 0,
+    top: int = 0,
+    texts: dict[str, str] | None = None,
+) -> Path:
     """By the "File Layout" document: header, table of offsets, one block a line, channels sorted by name."""
     height, width = next(iter(channels.values())).shape
     names = sorted(channels)
@@ -26,7 +40,8 @@ def write_exr(path: Path, channels: dict[str, np.ndarray], *, compression: int =
     header += attribute("dataWindow", "box2i", window) + attribute("displayWindow", "box2i", window)
     header += attribute("lineOrder", "lineOrder", b"\0") + attribute("pixelAspectRatio", "float", struct.pack("<f", 1))
     header += attribute("screenWindowCenter", "v2f", bytes(8))
-    header += attribute("screenWindowWidth", "float", struct.pack("<f", 1)) + b"\0"
+    header += attribute("screenWindowWidth", "float", struct.pack("<f", 1))
+    header += b"".join(attribute(name, "string", text.encode()) for name, text in (texts or {}).items()) + b"\0"
     size = 4 * width * len(names)
     start = len(header) + 8 * height
     table = struct.pack(f"<{height}Q", *[start + row * (8 + size) for row in range(height)])
@@ -100,3 +115,29 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     write_exr(tmp_path / "000.colour.exr", values)
     with pytest.raises(DamagedExr, match="not finite"):
         read_colours(tmp_path, 0)
+
+
+def test_seconds_that_cycles_states_are_summed(tmp_path: Path) -> None:
+    channels = {"ViewLayer.Combined.A": np.ones((2, 2))}
+    for name, text in (("000.colour", "00:01.25"), ("000.geometry", "00:00.03"), ("001.colour", "01:02:03.50")):
+        texts = {"cycles.ViewLayer.total_time": text, "cycles.ViewLayer.render_time": "09:09.09", "Camera": "camera"}
+        write_exr(tmp_path / f"{name}.exr", channels, texts=texts)
+    write_exr(tmp_path / "001.geometry.exr", channels)
+    assert reported_seconds(tmp_path) == pytest.approx(1.25 + 0.03 + 3723.5)
+    (tmp_path / "001.geometry.exr").write_bytes(b"cut")
+    with pytest.raises(DamagedExr):
+        read_texts(tmp_path / "001.geometry.exr")
+
+
+def test_albedo_is_divided_by_its_own_alpha_and_indices_are_whole_numbers(tmp_path: Path) -> None:
+    alpha = np.array([[0.0, 0.5, 1.0]])
+    base = np.array([0.2, 0.5, 0.9])
+    channels = {f"V.DiffCol.{letter}": base[place] * alpha for place, letter in enumerate("RGB")}
+    write_exr(tmp_path / "000.albedo.exr", channels | {"V.Combined.A": alpha})
+    albedo = read_albedo(tmp_path, 0)
+    # IEC 61966-2-1.
+    expected = 1.055 * base ** (1 / 2.4) - 0.055
+    np.testing.assert_allclose(albedo[:3, 0, 1:], np.stack([expected] * 2, 1), atol=1e-5)
+    np.testing.assert_allclose(albedo[3], alpha)
+    write_exr(tmp_path / "000.geometry.exr", {"V.IndexOB.X": np.array([[0.0, 1.0, 300.0]])})
+    assert read_object_indices(tmp_path, 0).tolist() == [[0, 1, 300]]

@@ -8,8 +8,8 @@ from distill_core.camera_conventions import BlenderLens, camera_from_blender
 from distill_core.cameras import Camera, look_at
 from distill_core.errors import UserError
 from renderers.blender.rigs import Rig
-from renderers.blender.settings import DatasetSettings, RenderSettings
-from renderers.blender.tasks import blender_view, check_lighting, lights, object_seed, worker_task
+from renderers.blender.settings import AnimationSettings, DatasetSettings, RenderSettings
+from renderers.blender.tasks import blender_view, check_animation, check_lighting, lights, object_seed, worker_task
 
 
 def odd_camera() -> Camera:
@@ -25,7 +25,23 @@ def test_a_task_is_plain_json_and_holds_the_cameras_exactly() -> None:
     for name in ("width", "height", "fx", "fy", "cx", "cy"):
         assert getattr(back, name) == pytest.approx(getattr(camera, name), abs=1e-9)
     np.testing.assert_allclose(back.camera_to_world, camera.camera_to_world, atol=1e-12)
-    assert blender_view(camera) == view
+    assert blender_view(camera) | {"moment": 0} == view
+    assert task["animation"] is None
+
+
+def test_moments_have_all_cameras_each_and_go_from_the_first_frame_to_the_last() -> None:
+    settings = DatasetSettings(animation=AnimationSettings(frames=3, clip="Run"))
+    rig = Rig("test", "unit-ball", [odd_camera(), Camera(8, 8, 9.0, 9.0, 4.0, 4.0, look_at((2, 0, 0)))])
+    task = worker_task(Path("a.glb"), "a.glb", Path("raw"), rig, settings, seed=5, threads=2)
+    assert task["animation"] == {"clip": "Run", "times": [0.0, 0.5, 1.0]}
+    assert [view["moment"] for view in task["views"]] == [0, 0, 1, 1, 2, 2]
+    assert [view["width"] for view in task["views"]] == [90, 8] * 3
+
+
+def test_a_clip_without_frames_is_refused() -> None:
+    with pytest.raises(UserError, match="--frames beside --clip"):
+        check_animation(AnimationSettings(clip="Run"))
+    check_animation(AnimationSettings(clip="Run", frames=2))
 
 
 def test_seeds_depend_on_the_object_and_not_on_its_neighbours() -> None:
