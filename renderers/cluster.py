@@ -5,6 +5,7 @@ its tasks end with it, and the same command goes on from the records and the jou
 """
 
 import logging
+import socket
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ _GIB = 1 << 30
 _PYTHON_GIB = 0.5  # what a node's own process takes beside Blender
 _LOST_NODES = 3  # an object goes to another node so often before it is suspected
 _POLL_SECONDS = 0.5
+_ANSWER_SECONDS = 5.0
 
 
 def render_on_cluster(
@@ -80,8 +82,13 @@ def record_store(machines: ClusterSettings, folder: Path) -> RecordStore:
         folder: of the job.
 
     Raises:
-        UserError: an address of no known kind.
+        UserError: an address of no known kind, or one without a cluster.
     """
+    if machines.records_address is not None and machines.cluster is None:
+        raise UserError(
+            f"Expected --cluster beside --records-address, got {machines.records_address} alone; one machine writes "
+            "into --output-dir."
+        )
     return RecordStore(machines.records_address or str(folder.absolute()))
 
 
@@ -118,8 +125,11 @@ def _connected(machines: ClusterSettings) -> Any:
             "Expected Ray for --cluster, but it is not installed; install it with: pip install 'onestep3d[cluster]'."
         ) from error
     try:
+        host, found, port = str(machines.cluster).rpartition(":")
+        if found and port.isdigit():  # Ray itself would go on trying for minutes
+            socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
         ray.init(address=machines.cluster, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         sentence = " ".join(str(error).split())
         raise UserError(
             f"--cluster: expected a Ray cluster at {machines.cluster}, got: {sentence.rstrip('.')[:300]}; start one "

@@ -10,8 +10,8 @@ class ClusterSettings(BaseModel):
 
     cluster: str | None = Field(
         default=None,
-        description="render on a Ray cluster: auto takes the one that this machine belongs to, else its address "
-        "(HOST:6379, ray://HOST:10001); none renders on this machine alone",
+        description="render on a Ray cluster that this machine belongs to: auto finds it, else its address HOST:PORT; "
+        "none renders on this machine alone",
     )
     cores_per_object: int = Field(
         default=1, ge=1, le=1024, description="of the cluster, for an object; one wastes the least"

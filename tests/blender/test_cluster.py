@@ -78,9 +78,7 @@ def begun(boxes: Path, output: Path, cluster: Any, log: Path) -> subprocess.Pope
     return process
 
 
-def test_the_same_records_as_without_ray(
-    cluster: Any, boxes: Path, alone: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_the_same_records_as_without_ray(cluster: Any, boxes: Path, alone: dict[str, bytes], tmp_path: Path) -> None:
     output = tmp_path / "out"
     status, text = render(boxes, output, *QUICK, *LIMIT, "--cluster", cluster.address)
     assert status == 2, text
