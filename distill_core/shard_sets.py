@@ -71,6 +71,10 @@ class ShardSet:
             )
         return record_of_sample(content, sample.key, where)
 
+    def places_in(self, file: str) -> list[int]:
+        """The places of the records of one shard, by its file's name; none of a shard that was left out."""
+        return [place for place, (shard, _) in enumerate(self._places) if shard.file == file]
+
     def _read_index(self) -> bytes:
         path = f"{self._root}/{INDEX_FILE}"
         try:
