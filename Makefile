@@ -36,7 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (minutes the first time)"
 	@# Torch first and alone: the version decides its build, and nothing may pull in another.
 	@$(BIN)/python -m pip install -qq --constraint constraints.txt torch
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,viewer,pretrained]'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,viewer,pretrained,cluster]'
 	@$(BIN)/pyright --version
 	@touch $@
 

@@ -4,10 +4,7 @@ Format: https://github.com/facebookresearch/co3d, frame_annotations.jgz and sequ
 alpha; depth is left out, it is scaled by estimates of its own.
 """
 
-import gzip
-import json
 import math
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from distill_core.camera_conventions import PyTorch3DCamera, camera_from_pytorch3d
+from distill_core.compressed_json import read_compressed_json
 from distill_core.errors import UserError
 from distill_core.record_files import StatedView
 
 _ANNOTATIONS = "frame_annotations.jgz"
 _SEQUENCE_ANNOTATIONS = "sequence_annotations.jgz"
-_MAX_BYTES = 1 << 31
 # Below this share of its picture a mask has not found the object.
 _LEAST_MASK_SHARE = 0.001
 
@@ -165,14 +162,7 @@ def _annotations(path: Path) -> list[dict[str, Any]]:
 
 def _read_list(path: Path) -> list[dict[str, Any]]:
     """The rows of a file of annotations, each with its sequence_name."""
-    try:
-        with gzip.open(path) as stream:
-            text = stream.read(_MAX_BYTES + 1)
-        if len(text) > _MAX_BYTES:
-            raise UserError(f"{path}: expected at most 2 GiB of annotations; name a smaller file.")
-        annotations = json.loads(text)
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: expected gzip-compressed JSON, got {error}; copy it again.") from error
+    annotations = read_compressed_json(path)
     if not isinstance(annotations, list) or not all(
         isinstance(row, dict) and isinstance(row.get("sequence_name"), str) for row in annotations
     ):

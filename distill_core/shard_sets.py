@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-import fsspec
 import numpy as np
 
+from distill_core.addresses import file_system
 from distill_core.depth_files import decode_depth
 from distill_core.errors import UserError
 from distill_core.images import decode_picture
@@ -41,7 +41,7 @@ class ShardSet:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._file_system, self._root = _file_system(address)
+        self._file_system, self._root = file_system(address)
         content = self._read_index()
         shards, self.left_out = self._whole_shards(_parsed_index(content, f"{address}/{INDEX_FILE}"))
         self._places = [(shard, sample) for shard in shards for sample in shard.samples]
@@ -71,6 +71,10 @@ class ShardSet:
                 "bytes; copy the shard again."
             )
         return record_of_sample(content, sample.key, where)
+
+    def places_in(self, file: str) -> list[int]:
+        """The places of the records of one shard, by its file's name; none of a shard that was left out."""
+        return [place for place, (shard, _) in enumerate(self._places) if shard.file == file]
 
     def _read_index(self) -> bytes:
         path = f"{self._root}/{INDEX_FILE}"
@@ -175,14 +179,6 @@ def open_record_set(address: str) -> RecordSet:
     if not Path(address).is_dir():
         raise UserError(f"Expected a folder of records or shards, but {address} is none; check the path.")
     return RecordFolders(Path(address))
-
-
-def _file_system(address: str) -> tuple[Any, str]:
-    try:
-        file_system, root = fsspec.core.url_to_fs(address)
-    except (ValueError, ImportError) as error:
-        raise UserError(f"Expected a folder or an address that fsspec knows, got {address}: {error}.") from error
-    return file_system, root.rstrip("/")
 
 
 def _parsed_index(content: bytes, where: str) -> list[Shard]:

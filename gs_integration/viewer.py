@@ -35,23 +35,12 @@ def show_in_browser(
         UserError: viser is not installed.
         KeyboardInterrupt: the person has seen enough.
     """
-    server = start_viewer(splats, cameras, pictures, port=port)
-    logger.info("Open http://localhost:%d in a browser; Ctrl-C ends the viewer.", server.get_port())
-    while True:
-        time.sleep(3600)
+    serve(start_viewer(splats, cameras, pictures, port=port))
 
 
 def start_viewer(splats: Splats, cameras: Sequence[Camera], pictures: Sequence[np.ndarray], *, port: int) -> Any:
     """Start a server that shows splats and cameras, and return it (a viser.ViserServer)."""
-    try:
-        import viser
-        import viser.transforms
-    except ImportError as error:
-        raise UserError(
-            "Expected viser for --viewer, but it is not installed; install it with: pip install 'onestep3d[viewer]'."
-        ) from error
-    server = viser.ViserServer(port=port, verbose=False)
-    server.scene.set_up_direction("+z")
+    server = open_server(port)
     server.scene.add_gaussian_splats(
         "/splats",
         centers=splats.means.numpy(),
@@ -59,17 +48,67 @@ def start_viewer(splats: Splats, cameras: Sequence[Camera], pictures: Sequence[n
         rgbs=splats.base_colours.clamp(0, 1).numpy(),
         opacities=splats.opacities[:, None].numpy(),
     )
+    add_cameras(server, cameras, pictures)
+    return server
+
+
+def serve(server: Any) -> None:
+    """Say where a server is, and wait.
+
+    Args:
+        server: a viser.ViserServer.
+
+    Raises:
+        KeyboardInterrupt: the person has seen enough.
+    """
+    logger.info("Open http://localhost:%d in a browser; Ctrl-C ends the viewer.", server.get_port())
+    while True:
+        time.sleep(3600)
+
+
+def open_server(port: int) -> Any:
+    """An empty scene with z up (a viser.ViserServer).
+
+    Args:
+        port: the first port that is tried.
+
+    Raises:
+        UserError: viser is not installed.
+    """
+    try:
+        import viser
+    except ImportError as error:
+        raise UserError(
+            "Expected viser for --viewer, but it is not installed; install it with: pip install 'onestep3d[viewer]'."
+        ) from error
+    server = viser.ViserServer(port=port, verbose=False)
+    server.scene.set_up_direction("+z")
+    return server
+
+
+def add_cameras(
+    server: Any, cameras: Sequence[Camera], pictures: Sequence[np.ndarray], *, size: float = _FRUSTUM_SIZE
+) -> None:
+    """Show cameras as frusta with their pictures.
+
+    Args:
+        server: a viser.ViserServer.
+        cameras: of the pictures.
+        pictures: one a camera, straight RGBA [4, H, W], of any size in its proportions.
+        size: of a frustum in world units.
+    """
+    import viser.transforms
+
     for place, (camera, picture) in enumerate(zip(cameras, pictures, strict=True)):
         server.scene.add_camera_frustum(
             f"/cameras/{place:03d}",
             fov=2 * math.atan(camera.height / (2 * camera.fy)),
             aspect=camera.width / camera.height,
-            scale=_FRUSTUM_SIZE,
+            scale=size,
             image=np.rint(composite(picture) * 255).astype(np.uint8).transpose(1, 2, 0),
             wxyz=viser.transforms.SO3.from_matrix(camera.camera_to_world[:3, :3]).wxyz,
             position=camera.position,
         )
-    return server
 
 
 def covariances(splats: Splats) -> torch.Tensor:

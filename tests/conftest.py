@@ -24,6 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # decorates every function, and numba cannot compile a decorated one. tests/test_doors.py asserts that it is complete.
 SHAPE_CHECKED_MODULES = [
     "distill_core.ball_framing",
+    "distill_core.camera_plot",
     "distill_core.capture_normalisation",
     "distill_core.cluttered_background",
     "distill_core.contact_sheet",
@@ -61,7 +62,9 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.pretrained_matting",
     "distill_core.rays",
     "distill_core.depth_files",
+    "distill_core.record_checks",
     "distill_core.record_files",
+    "distill_core.record_geometry",
     "distill_core.records",
     "distill_core.solids",
     "distill_core.synchronization.equirectangular",
@@ -83,6 +86,7 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.picture_on_mesh",
     "gs_integration.pipelines.image_to_splats",
     "gs_integration.pipelines.image_to_views",
+    "gs_integration.pipelines.inspect_records",
     "gs_integration.pipelines.result_files",
     "gs_integration.pipelines.results",
     "gs_integration.pipelines.texture_results",
@@ -93,6 +97,7 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.rasterization.rasterize",
     "gs_integration.rasterization.reference",
     "gs_integration.rasterization.viewpoints",
+    "gs_integration.record_viewer",
     "gs_integration.sparse_maps",
     "gs_integration.splat_adam",
     "gs_integration.splat_projection",

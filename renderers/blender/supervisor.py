@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -71,26 +72,39 @@ class _Slot:
 
 
 class Supervisor:
-    """Renders objects that are not done yet; `run` returns when each is done or left out.
+    """Renders objects that are not done yet; as a context, it ends its workers whatever happens.
 
     Args:
         settings: of the job.
         job_folder: where records and the journal go.
         progress: told of each object.
+        threads: of each worker; None shares the machine's cores among the workers.
     """
 
-    def __init__(self, settings: DatasetSettings, job_folder: JobFolder, progress: Progress) -> None:
+    def __init__(
+        self, settings: DatasetSettings, job_folder: JobFolder, progress: Progress, *, threads: int | None = None
+    ) -> None:
         self._settings = settings
         self._job_folder = job_folder
         self._progress = progress
+        self._threads = threads
         self._command = worker_command(settings.processes.blender)
         self._slots: list[_Slot] = []
         self._waiting: deque[_Job] = deque()
         self._alone: deque[_Job] = deque()
         self._writing: dict[Future[dict[str, float]], tuple[_Job, dict[str, Any]]] = {}
 
+    def __enter__(self) -> "Supervisor":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for slot in self._slots:
+            self._let_go(slot)
+
     def run(self, objects: list[SourceObject]) -> None:
-        """Render the objects.
+        """Render the objects, and return when each is done or left out; workers stay for the next call.
 
         Args:
             objects: all of the set; those with a record are passed over.
@@ -107,7 +121,7 @@ class Supervisor:
             return
         self._progress.stage("rendering", len(self._waiting))
         num_workers = min(self._settings.processes.workers, len(self._waiting))
-        self._slots = [_Slot(number) for number in range(num_workers)]
+        self._slots += [_Slot(number) for number in range(len(self._slots), num_workers)]
         with ThreadPoolExecutor(num_workers) as writers:
             try:
                 while self._waiting or self._alone or self._writing or any(slot.job for slot in self._slots):
@@ -116,9 +130,6 @@ class Supervisor:
                     self._watch()
                     self._collect()
             finally:
-                for slot in self._slots:
-                    if slot.worker is not None:
-                        slot.worker.kill()
                 writers.shutdown(wait=True, cancel_futures=True)
 
     def _jobs(self, objects: list[SourceObject]) -> list[_Job]:
@@ -226,7 +237,7 @@ class Supervisor:
         output = self._raw_folder(job)
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
-        threads = max(1, (os.cpu_count() or 1) // len(self._slots))
+        threads = self._threads or max(1, (os.cpu_count() or 1) // len(self._slots))
         slot.job = job
         slot.worker.give(
             worker_task(

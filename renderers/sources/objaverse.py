@@ -12,18 +12,17 @@ gives (fileIdentifier, source, license, fileType, sha256) with a column `path`, 
 """
 
 import csv
-import gzip
 import hashlib
 import importlib
 import json
 import logging
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from distill_core.compressed_json import read_compressed_json
 from distill_core.errors import UserError
 from renderers.sources.objects import SourceObject
 
@@ -31,8 +30,7 @@ logger = logging.getLogger(__name__)
 
 OBJECT_PATHS = "object-paths.json.gz"
 _LVIS = "lvis-annotations.json.gz"
-_MAX_BYTES = 1 << 31
-_UID = re.compile(r"[0-9a-f]{32}")
+_UID = re.compile(r"[0-9a-f]{32}(?:[0-9a-f]{32})?")  # of 1.0; of XL, where it is the SHA-256
 _XL_COLUMNS = ("path", "fileIdentifier", "source", "license", "sha256")
 # How the annotations write them; a filter may name either form.
 _LICENCES = {
@@ -78,8 +76,13 @@ def read_uid_list(path: Path) -> list[str]:
     wrong = [uid for uid in uids if not isinstance(uid, str) or not _UID.fullmatch(uid)]
     if wrong or not uids:
         got = repr(wrong[0])[:60] if wrong else "an empty list"
-        raise UserError(f"{path}: expected uids of 32 hexadecimal digits, got {got}; name another list.")
+        raise UserError(f"{path}: expected uids of 32 or 64 hexadecimal digits, got {got}; name another list.")
     return uids
+
+
+def is_download(folder: Path) -> bool:
+    """Whether this is `hf-objaverse-v1` of Objaverse 1.0, or the folder that holds it."""
+    return (_home(folder) / OBJECT_PATHS).is_file()
 
 
 def downloaded_objects(folder: Path, wanted: ObjaverseFilter) -> list[SourceObject]:
@@ -92,8 +95,8 @@ def downloaded_objects(folder: Path, wanted: ObjaverseFilter) -> list[SourceObje
     Raises:
         UserError: no download there, damaged tables, or nothing that is wanted.
     """
-    home = folder / "hf-objaverse-v1" if (folder / "hf-objaverse-v1").is_dir() else folder
-    if not (home / OBJECT_PATHS).is_file():
+    home = _home(folder)
+    if not is_download(folder):
         raise UserError(
             f"{folder}: expected a download of Objaverse 1.0 ({OBJECT_PATHS} and glbs/ in hf-objaverse-v1), got none; "
             "name the folder that its package made."
@@ -169,7 +172,7 @@ def listed_objects(manifest: Path, wanted: ObjaverseFilter) -> list[SourceObject
     gone, modified = [], []
     for row in _manifest_rows(manifest):
         uid, licence = row["sha256"].lower(), row["license"] or None
-        is_wanted = (not wanted.uids or uid in wanted.uids) and _licence_admitted(licence, wanted)
+        is_wanted = (not wanted.uids or uid in wanted.uids) and is_licence_admitted(licence, wanted.licences)
         if uid in objects or not is_wanted:
             continue
         path = _inside(manifest.parent, row["path"], manifest)
@@ -188,6 +191,23 @@ def listed_objects(manifest: Path, wanted: ObjaverseFilter) -> list[SourceObject
             shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             logger.warning("%s: %d files %s (%s): left out.", manifest, len(names), what, shown)
     return _not_empty(list(objects.values()), str(manifest))
+
+
+def is_licence_admitted(licence: str | None, named: Sequence[str]) -> bool:
+    """Whether a licence is one of those named, in either form (`by`, `CC-BY-4.0`) and any case; none named admits all.
+
+    Args:
+        licence: as the source states it, None if it does not.
+        named: what is wanted.
+    """
+    if not named:
+        return True
+    full = {_LICENCES.get(name.casefold(), name).casefold() for name in named}
+    return licence is not None and _LICENCES.get(licence.casefold(), licence).casefold() in full
+
+
+def _home(folder: Path) -> Path:
+    return folder / "hf-objaverse-v1" if (folder / "hf-objaverse-v1").is_dir() else folder
 
 
 def _chosen(
@@ -226,7 +246,11 @@ def _admitted(
         row = annotations.get(uid)
         row = row if isinstance(row, dict) else {}
         in_category = not categories or uid in by_lvis or bool(categories & set(_categories(row)))
-        if in_category and (not wanted.uids or uid in wanted.uids) and _licence_admitted(_licence(row), wanted):
+        if (
+            in_category
+            and (not wanted.uids or uid in wanted.uids)
+            and is_licence_admitted(_licence(row), wanted.licences)
+        ):
             admitted.append(uid)
     return admitted[: wanted.limit]
 
@@ -241,13 +265,6 @@ def _categories(row: Mapping[str, Any]) -> Iterator[str]:
 def _licence(row: Mapping[str, Any]) -> str | None:
     stated = _text(row.get("license"))
     return _LICENCES.get(stated.casefold(), stated) if stated else None
-
-
-def _licence_admitted(licence: str | None, wanted: ObjaverseFilter) -> bool:
-    if not wanted.licences:
-        return True
-    named = {_LICENCES.get(name.casefold(), name).casefold() for name in wanted.licences}
-    return licence is not None and licence.casefold() in named
 
 
 def _text(value: object) -> str | None:
@@ -267,14 +284,7 @@ def _inside(folder: Path, relative: str, source: Path) -> Path:
 
 
 def _compressed_object(path: Path) -> dict[str, Any]:
-    try:
-        with gzip.open(path) as stream:
-            content = stream.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise UserError(f"{path}: expected at most 2 GiB of JSON, got more.")
-        loaded = json.loads(content)
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: expected gzip-compressed JSON, got {error}; download it again.") from error
+    loaded = read_compressed_json(path)
     if not isinstance(loaded, dict):
         raise UserError(f"{path}: expected a table by uid, got {type(loaded).__name__}; download it again.")
     return loaded

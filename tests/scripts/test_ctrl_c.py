@@ -31,6 +31,7 @@ LONG_JOBS = {
         *["{assets}/captures/co3d_apple", "--cut-out", "grabcut", "--largest-side", "4096"],
         *["--output-dir", "{out}/records"],
     ],
+    "scripts/inspect_record.py": ["{assets}/captures/fox", "--viewer", "--port", "18180", "--output-dir", "{out}/seen"],
     "scripts/make_shards.py": ["{assets}/captures", "--output-dir", "{out}/shards"],
     "scripts/render_dataset.py": [
         *["{assets}/mixed_formats", "--blender", "tests/scripts/silent_program.sh", "--output-dir", "{out}/records"],
