@@ -99,6 +99,11 @@ class WorkerClient:
         return self.alive and self.hello is not None and self._ending_since is None
 
     @property
+    def ending(self) -> bool:
+        """Whether the process was asked to end, or is about to be buried."""
+        return self.alive and self._ending_since is not None
+
+    @property
     def jobs(self) -> tuple[str, ...]:
         """Jobs that have neither result nor error yet, the one that runs first."""
         return tuple(self._jobs)
