@@ -13,6 +13,7 @@ from . import (
     preferences,
     properties,
     splat_making,
+    splat_operators,
     view_operators,
 )
 
@@ -26,6 +27,7 @@ _MODULES = (
     splat_making,
     environment_operators,
     panels,
+    splat_operators,
 )
 
 
