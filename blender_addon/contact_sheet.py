@@ -10,6 +10,8 @@ from .view_list import views_of
 
 _BACKGROUND, _DIMMED = 1.0, 0.8
 _GAP_PX = 4
+_MOST_PIXELS = 350_000
+"""Of the sheet: Blender packs so many within 20 ms."""
 
 
 def contact_sheet(collection: bpy.types.Collection) -> Iterator[None]:
@@ -22,8 +24,9 @@ def contact_sheet(collection: bpy.types.Collection) -> Iterator[None]:
     images = [view.image for view in views]
     if not images or any(image is None for image in images):
         return
-    side = min(max(image.size) for image in images)
     columns = math.ceil(math.sqrt(len(images)))
+    widest = int(math.sqrt(_MOST_PIXELS)) // columns - _GAP_PX
+    side = min(widest, *(max(image.size) for image in images))
     rows = math.ceil(len(images) / columns)
     pitch = side + _GAP_PX
     sheet = np.full((rows * pitch + _GAP_PX, columns * pitch + _GAP_PX, 4), _BACKGROUND, np.float32)
@@ -31,7 +34,7 @@ def contact_sheet(collection: bpy.types.Collection) -> Iterator[None]:
         tile = _tile(image, side)
         if view.discarded:
             tile = tile * (1 - _DIMMED) + _DIMMED
-            tile[_diagonals(tile.shape[0])] = (0.75, 0.2, 0.2)
+            tile[_diagonals(*tile.shape[:2])] = (0.75, 0.2, 0.2)
         row, column = rows - 1 - place // columns, place % columns
         top, left = _GAP_PX + row * pitch, _GAP_PX + column * pitch
         sheet[top : top + tile.shape[0], left : left + tile.shape[1], :3] = tile
@@ -74,17 +77,19 @@ def _tile(image: bpy.types.Image, side: int) -> np.ndarray:
     values = np.zeros(width * height * image.channels, np.float32)
     image.pixels.foreach_get(values)
     pixels = values.reshape(height, width, image.channels)
-    stride = max(1, max(width, height) // side)
-    pixels = pixels[stride // 2 :: stride, stride // 2 :: stride][:side, :side]
+    stride = -(-max(width, height) // side)
+    pixels = pixels[stride // 2 :: stride, stride // 2 :: stride]
     if image.channels < 4:
         return np.repeat(pixels[..., :1], 3, axis=2) if image.channels < 3 else pixels[..., :3]
     return pixels[..., :3] * pixels[..., 3:] + _BACKGROUND * (1 - pixels[..., 3:])
 
 
-def _diagonals(side: int) -> np.ndarray:
-    """Where a cross stands in a square."""
-    rows, columns = np.indices((side, side))
-    return (np.abs(rows - columns) <= 1) | (np.abs(rows + columns - side + 1) <= 1)
+def _diagonals(height: int, width: int) -> np.ndarray:
+    """Where a cross stands in a picture."""
+    rows, columns = np.indices((height, width))
+    across = rows * (width - 1)
+    down = columns * (height - 1)
+    return np.minimum(abs(across - down), abs(across + down - (height - 1) * (width - 1))) <= max(height, width)
 
 
 def _image(collection: bpy.types.Collection, sheet: np.ndarray) -> bpy.types.Image:

@@ -502,7 +502,8 @@ class JobQueue:
                 self._applied_to_end(state, "failed", str(error))
             except Exception as error:  # a defect must not stop the timer, and is shown with what to do
                 self._applied_to_end(state, "failed", _sentence_of(error, self.log))
-            if time.monotonic() >= until:
+            # What is done with a finished result, a step of undo, must not meet the next one's first steps.
+            if state.ended or time.monotonic() >= until:
                 return
 
     def _applied_to_end(self, state: JobState, ended: str, sentence: str) -> None:

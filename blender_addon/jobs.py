@@ -20,12 +20,15 @@ _SECONDS_BETWEEN_REDRAWS = 0.2
 queue: JobQueue
 longest_tick_seconds = 0.0
 """Of all ticks since it was last set to zero: what the add-on costs Blender's main thread."""
+longest_undo_seconds = 0.0
+"""Of those steps of undo that Blender kept for a result: a tick does it and nothing besides."""
 
 _files: "WeakKeyDictionary[JobState, int]" = WeakKeyDictionary()
 """Which file was open when a job was asked for; counted, not named."""
 _file, _path_before = 0, ""
 _apply_here: set[JobState] = set()
 _waiting: list[tuple[Callable[[], bool], Callable[[], None]]] = []
+_finished: list[JobState] = []
 _drawn: tuple[float, tuple[Any, ...]] = (0.0, ())
 
 
@@ -74,7 +77,7 @@ def wait(state: JobState) -> None:
     Args:
         state: of the job.
     """
-    while not state.ended and not (state.state == "held" and state.sentence):
+    while _finished or (not state.ended and not (state.state == "held" and state.sentence)):
         tick()
         if queue.waits_for_thread:
             time.sleep(0.005)
@@ -171,8 +174,12 @@ def tick() -> float | None:
     Returns:
         Seconds until it is wanted again; None when nothing is left to look after.
     """
-    global longest_tick_seconds
+    global longest_tick_seconds, longest_undo_seconds
     began = time.perf_counter()
+    if _finished:
+        _push_undo(_finished.pop(0))
+        longest_undo_seconds = max(longest_undo_seconds, time.perf_counter() - began)
+        return 0.0
     try:
         queue.tick()
         for entry in [entry for entry in _waiting if entry[0]()]:
@@ -242,21 +249,22 @@ def _hold(state: JobState) -> str:
 
 
 def _applied(state: JobState) -> None:
-    """A result is one step of undo, from whatever was there before."""
+    """A result was applied, whole or not: Blender keeps a step of undo, and draws."""
     _files.pop(state, None)
     _apply_here.discard(state)
-    windows = bpy.context.window_manager.windows
-    if windows:
-        with bpy.context.temp_override(window=windows[0]):
-            bpy.ops.ed.undo_push(message=state.request.label)
-    _look_again()
-
-
-def _look_again() -> None:
+    _finished.append(state)
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type in ("VIEW_3D", "IMAGE_EDITOR", "OUTLINER"):
                 area.tag_redraw()
+
+
+def _push_undo(state: JobState) -> None:
+    """A result is one step of undo, from whatever was there before."""
+    windows = bpy.context.window_manager.windows
+    if windows:
+        with bpy.context.temp_override(window=windows[0]):
+            bpy.ops.ed.undo_push(message=state.request.label)
 
 
 @persistent
@@ -296,4 +304,5 @@ def unregister() -> None:
     queue.close()
     _files.clear()
     _waiting.clear()
+    _finished.clear()
     _apply_here.clear()

@@ -21,28 +21,29 @@ def draw_start_button(layout: bpy.types.UILayout, idname: str, text: str, icon: 
         text: on the button.
         icon: beside the text.
     """
-    state = jobs.active(idname)
+    state, column = jobs.active(idname), layout.column(align=True)
+    row = column.row()
+    row.scale_y = 1.4
     if state is None:
-        row = layout.row()
-        row.scale_y = 1.4
         row.operator(idname, text=text, icon=icon)
-    else:
-        draw_progress(layout, state)
+        return
+    row.enabled = not state.cancelling
+    row.operator("onestep3d.cancel_job", text="Cancel", icon="CANCEL").number = state.number
+    column.progress(factor=state.factor, type="BAR", text=progress_text(state))
 
 
 def draw_progress(layout: bpy.types.UILayout, state: JobState) -> None:
-    """Draw how far a job is, and the button that cancels it.
+    """Draw in one row how far a job is, and what cancels it.
 
     Args:
         layout: to draw in.
         state: of a job that has not ended.
     """
     row = layout.row(align=True)
-    row.scale_y = 1.4
     row.progress(factor=state.factor, type="BAR", text=progress_text(state))
     button = row.row(align=True)
     button.enabled = not state.cancelling
-    button.operator("onestep3d.cancel_job", text="Cancel", icon="CANCEL").number = state.number
+    button.operator("onestep3d.cancel_job", text="", icon="CANCEL").number = state.number
 
 
 def progress_text(state: JobState) -> str:

@@ -1,5 +1,7 @@
 """The tab OneStep3D of the viewport's sidebar: worker, views, splats, jobs. Drawing reads what is known, no more."""
 
+import re
+
 import bpy
 
 from . import jobs
@@ -9,6 +11,8 @@ from .panel_parts import draw_progress, draw_start_button, duration, wrapped_lab
 from .picture_source import draw_picture
 from .splat_making import ONESTEP3D_OT_make_splats
 from .view_operators import ONESTEP3D_OT_generate_views, draw_views
+
+_OPTION = re.compile(r" \(--[a-z-]+[^)]*\)")
 
 
 class _InTheTab:
@@ -51,8 +55,18 @@ class ONESTEP3D_PT_views(_InTheTab, bpy.types.Panel):
         row.prop(chosen, "seed")
         row.prop(chosen, "steps")
         draw_start_button(layout, ONESTEP3D_OT_generate_views.bl_idname, "Generate Views", "RENDER_STILL")
-        layout.prop(chosen, "views", text="")
-        draw_views(layout, context)
+
+
+class ONESTEP3D_PT_made_views(_InTheTab, bpy.types.Panel):
+    bl_idname, bl_label, bl_parent_id = "ONESTEP3D_PT_made_views", "Views", "ONESTEP3D_PT_views"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return any(collection.onestep3d_views.shared for collection in bpy.data.collections)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        self.layout.prop(context.scene.onestep3d, "views", text="")
+        draw_views(self.layout, context)
 
 
 class ONESTEP3D_PT_splats(_InTheTab, bpy.types.Panel):
@@ -104,7 +118,8 @@ def _draw_job(layout: bpy.types.UILayout, state: JobState, context: bpy.types.Co
     icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL"}.get(state.state, "SORTTIME")
     row.label(text=state.request.label, icon=icon)
     if state.ended:
-        row.label(text="cancelled" if state.state == "cancelled" else duration(state.seconds))
+        if state.state != "cancelled":
+            row.label(text=duration(state.seconds))
         row.operator("onestep3d.run_again", text="", icon="FILE_REFRESH").number = state.number
         row.operator("onestep3d.open_job_folder", text="", icon="FILE_FOLDER").number = state.number
         row.operator("onestep3d.dismiss_job", text="", icon="X").number = state.number
@@ -123,7 +138,8 @@ def _remarks(state: JobState) -> list[str]:
     if state.state != "done":
         return []
     found = [state.findings.get("elevation"), *(state.findings.get("warnings") or ())]
-    return [remark[:300] for remark in found if isinstance(remark, str) and remark]
+    # The worker names the option of the command line, which a panel has not.
+    return [_OPTION.sub("", remark)[:300] for remark in found if isinstance(remark, str) and remark]
 
 
-CLASSES = (ONESTEP3D_PT_setup, ONESTEP3D_PT_views, ONESTEP3D_PT_splats, ONESTEP3D_PT_jobs)
+CLASSES = (ONESTEP3D_PT_setup, ONESTEP3D_PT_views, ONESTEP3D_PT_made_views, ONESTEP3D_PT_splats, ONESTEP3D_PT_jobs)

@@ -50,8 +50,8 @@ class ONESTEP3D_PG_settings(bpy.types.PropertyGroup):
         max=100.0,
     )
     matting: EnumProperty(
-        name="Background",
-        description="How the background is removed",
+        name="Cut-out",
+        description="How the object is told from its background",
         items=(
             ("auto", "Automatic", "By alpha if there is any, else what fits the picture"),
             ("alpha", "Alpha", "What is transparent is background"),

@@ -47,7 +47,7 @@ class ONESTEP3D_OT_make_splats(bpy.types.Operator):
         return not problem
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        chosen, scene, button = context.scene.onestep3d, Reference.of(context.scene), self.bl_idname
+        chosen, scene = context.scene.onestep3d, Reference.of(context.scene)
         most = chosen.max_splats
         fit = {"max_splats": most, "num_splats": max(16, most * 2 // 5), "iterations": chosen.iterations}
         generator = preferences.generator_settings(context, chosen.seed, chosen.steps)
@@ -62,20 +62,20 @@ class ONESTEP3D_OT_make_splats(bpy.types.Operator):
             # All views are fitted: what would be held out of them to be compared is not the truth either.
             settings = {"fit": fit, "resolution": _FIT_PX, "holdout_every": 0, "turntable_frames": 0}
             settings |= {"seed": chosen.seed, "device": generator["device"]}
-            return jobs.start(self, _request("fit_splats", name, settings, files, scene, button))
+            return jobs.start(self, _request("fit_splats", name, settings, files, scene))
         views = {"generator": generator, "num_views": chosen.num_views}
 
         def then(
             operator: bpy.types.Operator | None, files: Mapping[str, Any], name: str, picture: dict[str, Any]
         ) -> set[str]:
             settings = {"views": {"picture": picture, **views}, "fit": fit, "turntable_frames": 2}
-            return jobs.start(operator, _request("image_to_splats", name, settings, files, scene, button))
+            return jobs.start(operator, _request("image_to_splats", name, settings, files, scene))
 
         return with_picture(self, context, then)
 
 
 def _request(
-    task: str, name: str, settings: Mapping[str, Any], files: Mapping[str, Any], scene: Reference, button: str
+    task: str, name: str, settings: Mapping[str, Any], files: Mapping[str, Any], scene: Reference
 ) -> JobRequest:
     return JobRequest(
         task,
@@ -83,7 +83,7 @@ def _request(
         settings,
         files,
         lambda folder, _: add_splats(folder / "splats.ply", name, scene),
-        button=button,
+        button=ONESTEP3D_OT_make_splats.bl_idname,
     )
 
 

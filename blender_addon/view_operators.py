@@ -66,7 +66,7 @@ class ONESTEP3D_OT_generate_views(bpy.types.Operator):
         except JobError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        generator, button = preferences.generator_settings(context, seed, steps), self.bl_idname
+        generator = preferences.generator_settings(context, seed, steps)
 
         def then(
             operator: bpy.types.Operator | None, files: Mapping[str, Any], name: str, picture: dict[str, Any]
@@ -79,7 +79,7 @@ class ONESTEP3D_OT_generate_views(bpy.types.Operator):
                     {"picture": picture, "generator": generator, **own},
                     {**files, **cameras},
                     lambda folder, _: add_views(folder, name, scene, seed, steps, picture),
-                    button=button,
+                    button=ONESTEP3D_OT_generate_views.bl_idname,
                 ),
             )
 
@@ -179,9 +179,14 @@ class ONESTEP3D_OT_reseed_view(_OfOneView, bpy.types.Operator):
             },
             {pictures[0].name: pictures[0], "transforms.json": json.dumps({"frames": [frame]}).encode()},
             lambda folder, _: exchange_view(folder, reference, seed),
-            button=f"{self.bl_idname} {camera.name}",
+            button=_reseeding(camera),
         )
         return jobs.start(self, request)
+
+
+def _reseeding(camera: bpy.types.Object) -> str:
+    """What jobs that make this view anew are found by."""
+    return f"{ONESTEP3D_OT_reseed_view.bl_idname} {camera.name}"
 
 
 def _known_elevation(collection: bpy.types.Collection) -> dict[str, float]:
@@ -237,19 +242,19 @@ def draw_views(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     row = layout.row(align=True)
     row.label(text=f"{len(kept_views(collection))} of {len(views)} pictures kept")
     row.operator(ONESTEP3D_OT_show_contact_sheet.bl_idname, text="", icon="IMAGE_DATA")
-    grid = layout.grid_flow(row_major=True, columns=4, even_columns=True, even_rows=True, align=True)
+    grid = layout.grid_flow(row_major=True, columns=3, even_columns=True, even_rows=True, align=True)
     for camera in views:
         view = camera.onestep3d_view
         cell = grid.box().column(align=True)
         picture = cell.column()
         picture.active = not view.discarded
         preview = view.image.preview if view.image is not None else None
-        picture.template_icon(preview.icon_id if preview is not None else 0, scale=3.0)
+        picture.template_icon(preview.icon_id if preview is not None else 0, scale=4.0)
         buttons = cell.row(align=True)
         _of_view(buttons, ONESTEP3D_OT_look_through_view, camera, "VIEW_CAMERA")
         if not view.is_source:
             _of_view(buttons, ONESTEP3D_OT_keep_view, camera, "HIDE_ON" if view.discarded else "HIDE_OFF")
-            making = jobs.active(f"{ONESTEP3D_OT_reseed_view.bl_idname} {camera.name}")
+            making = jobs.active(_reseeding(camera))
             if making is None:
                 _of_view(buttons, ONESTEP3D_OT_reseed_view, camera, "FILE_REFRESH")
             else:
