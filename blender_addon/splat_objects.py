@@ -5,7 +5,7 @@ as files hold it, so that nothing is lost between import and export, and vertice
 from the export too. `splat_nodes` draws them.
 """
 
-import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from .background import Background
 from .formats.arrays import SplatArrays
 from .formats.by_ending import read_splat_file
 from .formats.errors import FormatError
@@ -79,10 +80,9 @@ def add_splats(file: Path, name: str, scene: Reference, matrix: Matrix | None = 
     Raises:
         JobError: the file cannot be read, or the scene is gone.
     """
-    reading = _Reading(file, None if matrix is None else np.array(matrix, np.float64))
-    while not reading.ready:
-        yield
-    splats = reading.result().splats
+    reading = Background(lambda: _read_file(file, None if matrix is None else np.array(matrix, np.float64)))
+    yield from waited_for(reading)
+    splats = _checked(reading, file)
     yield
     made: list[Reference] = []
     yield from make_splat_object(splats, name, made)
@@ -239,43 +239,29 @@ def _shown_colours(splats: SplatArrays) -> np.ndarray:
     return np.concatenate([linear, 1 / (1 + np.exp(-logits))[:, None]], axis=1)
 
 
-class _Reading:
-    """A file that a thread reads, and turns as Blender has its axes."""
+def waited_for(work: Background) -> Iterator[None]:
+    """Yield until a thread has ended.
 
-    def __init__(self, file: Path, matrix: np.ndarray | None) -> None:
-        self._file, self._matrix = file, matrix
-        self._found: SplatReading | None = None
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+    Args:
+        work: in the thread.
+    """
+    while not work.finished:
+        time.sleep(_SECONDS_A_STEP)
+        yield
 
-    @property
-    def ready(self) -> bool:
-        """Whether the thread has ended; waits for it a few milliseconds."""
-        self._thread.join(_SECONDS_A_STEP)
-        return not self._thread.is_alive()
 
-    def result(self) -> SplatReading:
-        """What was read.
+def _read_file(file: Path, matrix: np.ndarray | None) -> SplatArrays:
+    splats = read_splat_file(file).splats.in_axes("z-up")
+    return splats if matrix is None else splats.transformed(matrix)
 
-        Raises:
-            JobError: it could not be.
-        """
-        if self._found is None:
-            if isinstance(self._error, FormatError | OSError | MemoryError):
-                raise JobError(f"{self._file.name}: {reading_sentence(self._error)}")
-            raise RuntimeError(f"cannot read {self._file}") from self._error
-        return self._found
 
-    def _read(self) -> None:
-        try:
-            reading = read_splat_file(self._file)
-            splats = reading.splats.in_axes("z-up")
-            if self._matrix is not None:
-                splats = splats.transformed(self._matrix)
-            self._found = SplatReading(splats, reading.notes)
-        except Exception as error:  # handed to the main thread, which raises it
-            self._error = error
+def _checked(reading: Background, file: Path) -> SplatArrays:
+    """What was read."""
+    if isinstance(reading.error, FormatError | OSError | MemoryError):
+        raise JobError(f"{file.name}: {reading_sentence(reading.error)}")
+    if reading.error is not None:
+        raise reading.error
+    return reading.result
 
 
 def reading_sentence(error: Exception) -> str:
