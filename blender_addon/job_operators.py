@@ -134,6 +134,24 @@ class ONESTEP3D_OT_stop_worker(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class ONESTEP3D_OT_free_memory(bpy.types.Operator):
+    """Take models out of the worker's memory; the next job loads them again"""
+
+    bl_idname = "onestep3d.free_memory"
+    bl_label = "Free Memory"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if jobs.queue.connection != "ready":
+            cls.poll_message_set("The worker does not run")
+        return jobs.queue.connection == "ready"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        jobs.free_memory()
+        return {"FINISHED"}
+
+
 class ONESTEP3D_OT_show_preferences(bpy.types.Operator):
     """Choose the worker, the device, the checkpoint, where results are kept"""
 
@@ -155,5 +173,6 @@ CLASSES = (
     ONESTEP3D_OT_copy_log,
     ONESTEP3D_OT_test_connection,
     ONESTEP3D_OT_stop_worker,
+    ONESTEP3D_OT_free_memory,
     ONESTEP3D_OT_show_preferences,
 )

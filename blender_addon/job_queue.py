@@ -329,7 +329,7 @@ class JobQueue:
 
     # --- what happens by itself -----------------------------------------------------------------------------------
 
-    def tick(self, seconds: float = 0.005) -> None:
+    def tick(self, seconds: float = 0.002) -> None:
         """Do what can be done without waiting.
 
         Args:

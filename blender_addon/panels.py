@@ -33,7 +33,8 @@ class ONESTEP3D_PT_setup(_InTheTab, bpy.types.Panel):
             wrapped_label(box, jobs.queue.problem, context, "ERROR")
             box.operator("onestep3d.copy_log", icon="COPYDOWN")
         row = layout.row(align=True)
-        row.operator("onestep3d.test_connection")
+        row.operator("onestep3d.test_connection", text="Test Connection")
+        row.operator("onestep3d.free_memory", text="Free")
         row.operator("onestep3d.stop_worker", text="Stop")
         draw_environment(layout, context)
 

@@ -120,10 +120,11 @@ def worker_command(context: bpy.types.Context) -> list[str]:
     if chosen.worker == "SSH":
         return commands.ssh_command(chosen.ssh_host, chosen.ssh_python, idle_seconds)
     if chosen.worker == "INSTALLED":
-        return commands.local_command(worker_environment.environment_python(environment_folder()), idle_seconds)
+        python = worker_environment.environment_python(environment_folder())
+        return commands.local_command(python, idle_seconds, bpy.app.binary_path)
     if not chosen.python.strip():
         raise JobError("Expected a Python that has onestep3d, got none. Choose it in the add-on's preferences.")
-    return commands.local_command(Path(bpy.path.abspath(chosen.python.strip())), idle_seconds)
+    return commands.local_command(Path(bpy.path.abspath(chosen.python.strip())), idle_seconds, bpy.app.binary_path)
 
 
 def generator_settings(context: bpy.types.Context, seed: int, steps: int) -> dict[str, Any]:

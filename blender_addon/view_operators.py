@@ -98,7 +98,10 @@ def _rig(context: bpy.types.Context) -> tuple[str, dict[str, Any], dict[str, byt
     render = context.scene.render
     scale = _LONGEST_SIDE_PX / max(render.resolution_x, render.resolution_y)
     width, height = (max(1, round(side * scale)) for side in (render.resolution_x, render.resolution_y))
-    frames = [frame_of_camera(camera, width, height, render=render) for camera in selected_cameras(context)]
+    frames = [
+        {"file_path": f"views/{place:03d}.png", **frame_of_camera(camera, width, height, render=render)}
+        for place, camera in enumerate(selected_cameras(context))
+    ]
     return "image_to_cameras", {}, {"transforms.json": json.dumps({"frames": frames}).encode()}
 
 

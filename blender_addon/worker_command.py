@@ -5,22 +5,25 @@ from pathlib import Path
 
 from .job_queue import JobError
 
-_MODULE = ["-m", "gs_integration.worker"]
+# Not what lies in the folder that Blender happens to have been started in.
+_MODULE = ["-P", "-m", "gs_integration.worker"]
 
 
-def local_command(python: Path | None, idle_seconds: float) -> list[str]:
+def local_command(python: Path | None, idle_seconds: float, blender: str = "") -> list[str]:
     """Return the command of a worker on this machine.
 
     Args:
         python: of the environment that holds the project; None if there is none yet.
         idle_seconds: how long models stay in its memory when no job comes.
+        blender: the executable that renders for it; "" where there is none.
 
     Raises:
         JobError: there is no Python.
     """
     if python is None:
         raise JobError("There is no worker yet. Press Install worker, or choose a Python that has onestep3d.")
-    return [str(python), *_MODULE, "--idle-seconds", f"{idle_seconds:g}"]
+    renders = ["--blender", blender] if blender else []
+    return [str(python), *_MODULE, "--idle-seconds", f"{idle_seconds:g}", *renders]
 
 
 def ssh_command(host: str, python: str, idle_seconds: float) -> list[str]:
