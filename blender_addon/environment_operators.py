@@ -210,7 +210,7 @@ def _forget_state() -> None:
 
 def _offline_sentence() -> str:
     if bpy.app.online_access_overriden:
-        return "Blender was started offline: install from a folder that has all wheels, or start it without --offline-mode."
+        return "Blender was started offline: install from a folder that has all wheels, or start it online."
     return "Online Access is off (Preferences, System): install from a folder that has all wheels, or allow it."
 
 

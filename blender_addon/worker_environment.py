@@ -27,6 +27,7 @@ from .client import Event, WorkerClient
 from .environment_source import PROJECT, Source, find_source
 from .job_queue import JobError, LocalProgress
 from .logged_process import ProgramFailed, clean_environment, run_logged
+from .worker_command import local_command
 
 try:
     import fcntl
@@ -39,7 +40,7 @@ _MARK = "onestep3d worker environment 1"
 _STAGES = ("environment", "torch", "packages", "worker")
 _LEAST_FREE_BYTES = 3 << 30
 _OLDEST, _NEWEST = (3, 11), (3, 13)
-_CHECK_SECONDS = 600.0
+_CHECK_SECONDS, _IDLE_SECONDS = 600.0, 60.0
 _TELLING = ("Collecting", "Downloading", "Installing", "Building", "Resolved", "Prepared", "Installed", "Using")
 _LONGEST_STAGE = 60
 
@@ -256,7 +257,7 @@ class _Installation:
 
     def _make_worker(self) -> dict[str, Any]:
         """Ask the worker itself how it is."""
-        client = WorkerClient([str(self._python), "-m", "gs_integration.worker"], environment=clean_environment())
+        client = WorkerClient(local_command(self._python, _IDLE_SECONDS), environment=clean_environment())
         try:
             return self._status_of(client)
         finally:
@@ -280,7 +281,7 @@ class _Installation:
                 time.sleep(0.05)
         said = problem.sentence if problem is not None else "It gave no answer."
         last = f" It said: {client.log[-1][:200]}" if client.log else ""
-        raise JobError(f"The worker was installed but does not work. {said}{last} Press Repair.")
+        raise JobError(f"The worker was installed but does not work. {said}{last}. Press Repair.")
 
 
 def find_python(chosen: str, spare: str, progress: LocalProgress) -> list[str]:
