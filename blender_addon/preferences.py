@@ -121,7 +121,7 @@ def worker_command(context: bpy.types.Context) -> list[str]:
         return commands.ssh_command(chosen.ssh_host, chosen.ssh_python, idle_seconds)
     if chosen.worker == "INSTALLED":
         python = worker_environment.environment_python(environment_folder())
-        return commands.local_command(python, idle_seconds, bpy.app.binary_path)
+        return commands.local_command(python, idle_seconds, bpy.app.binary_path, alone=True)
     if not chosen.python.strip():
         raise JobError("Expected a Python that has onestep3d, got none. Choose it in the add-on's preferences.")
     return commands.local_command(Path(bpy.path.abspath(chosen.python.strip())), idle_seconds, bpy.app.binary_path)

@@ -5,17 +5,20 @@ from pathlib import Path
 
 from .job_queue import JobError
 
-# Not what lies in the folder that Blender happens to have been started in.
-_MODULE = ["-P", "-m", "gs_integration.worker"]
+_MODULE = ["-m", "gs_integration.worker"]
+# -P: not what lies in the folder that Blender happens to have been started in. -I: nor what variables of the
+# environment name.
+_SAFE_PATH, _ALONE = "-P", "-I"
 
 
-def local_command(python: Path | None, idle_seconds: float, blender: str = "") -> list[str]:
+def local_command(python: Path | None, idle_seconds: float, blender: str = "", *, alone: bool = False) -> list[str]:
     """Return the command of a worker on this machine.
 
     Args:
         python: of the environment that holds the project; None if there is none yet.
         idle_seconds: how long models stay in its memory when no job comes.
         blender: the executable that renders for it; "" where there is none.
+        alone: the environment has all it needs, and nothing of the person's own is looked at.
 
     Raises:
         JobError: there is no Python.
@@ -23,7 +26,7 @@ def local_command(python: Path | None, idle_seconds: float, blender: str = "") -
     if python is None:
         raise JobError("There is no worker yet. Press Install worker, or choose a Python that has onestep3d.")
     renders = ["--blender", blender] if blender else []
-    return [str(python), *_MODULE, "--idle-seconds", f"{idle_seconds:g}", *renders]
+    return [str(python), _ALONE if alone else _SAFE_PATH, *_MODULE, "--idle-seconds", f"{idle_seconds:g}", *renders]
 
 
 def ssh_command(host: str, python: str, idle_seconds: float) -> list[str]:
@@ -43,7 +46,7 @@ def ssh_command(host: str, python: str, idle_seconds: float) -> list[str]:
     if not python:
         raise JobError("Expected the path of a Python on the other machine, got none. Name it in the preferences.")
     # The other side's shell reads what follows the host.
-    remote = shlex.join([python, *_MODULE, "--idle-seconds", f"{idle_seconds:g}"])
+    remote = shlex.join([python, _SAFE_PATH, *_MODULE, "--idle-seconds", f"{idle_seconds:g}"])
     options = ["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
     options += ["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
     return ["ssh", *options, "--", host, remote]

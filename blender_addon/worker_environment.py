@@ -229,7 +229,7 @@ class _Installation:
             self._run(command, "uv could not make the environment", "Install uv, or choose venv instead.")
         else:
             python = find_python(self._plan.python, self._plan.spare_python, self._progress)
-            self._run([*python, "-m", "venv", str(folder)], "The environment could not be made", advice)
+            self._run([*python, "-I", "-m", "venv", str(folder)], "The environment could not be made", advice)
 
     def _make_torch(self) -> None:
         # First and alone: its version decides its build, and nothing may pull in another.
@@ -247,7 +247,7 @@ class _Installation:
         if self._plan.tool == "uv":
             command = ["uv", "pip", "install", "--python", python]
         else:
-            command = [python, "-m", "pip", "install"]
+            command = [python, "-I", "-m", "pip", "install"]
         if self._source.constraints is not None:
             command += ["--constraint", str(self._source.constraints)]
         if self._source.wheels is not None:
@@ -257,7 +257,7 @@ class _Installation:
 
     def _make_worker(self) -> dict[str, Any]:
         """Ask the worker itself how it is."""
-        client = WorkerClient(local_command(self._python, _IDLE_SECONDS), environment=clean_environment())
+        client = WorkerClient(local_command(self._python, _IDLE_SECONDS, alone=True), environment=clean_environment())
         try:
             return self._status_of(client)
         finally:
