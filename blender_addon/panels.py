@@ -32,10 +32,11 @@ class ONESTEP3D_PT_setup(_InTheTab, bpy.types.Panel):
             box = layout.box()
             wrapped_label(box, jobs.queue.problem, context, "ERROR")
             box.operator("onestep3d.copy_log", icon="COPYDOWN")
-        row = layout.row(align=True)
-        row.operator("onestep3d.test_connection", text="Test Connection")
-        row.operator("onestep3d.free_memory", text="Free")
-        row.operator("onestep3d.stop_worker", text="Stop")
+        layout.operator("onestep3d.test_connection")
+        if jobs.queue.connection != "off":
+            row = layout.row(align=True)
+            row.operator("onestep3d.free_memory")
+            row.operator("onestep3d.stop_worker")
         draw_environment(layout, context)
 
 

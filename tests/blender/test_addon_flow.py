@@ -172,7 +172,9 @@ settings.rig = "CAMERAS"
 for thing in bpy.data.objects:
     thing.select_set(thing == scene.camera)
 assert bpy.ops.onestep3d.generate_views() == {"FINISHED"}
-found["given"] = [list(image.size) for image in bpy.data.images if "Camera view" in image.name][-1]
+found["given"] = [
+    list(thing.onestep3d_view.image.size) for thing in settings.views.objects if not thing.onestep3d_view.is_source
+]
 """,
         tmp_path,
     )
@@ -190,4 +192,4 @@ found["given"] = [list(image.size) for image in bpy.data.images if "Camera view"
     assert found["same settings"]
     # The camera looks down by 30 degrees, so it stands 30 degrees above the horizon.
     assert found["settings"]["elevation_degrees"] == pytest.approx(30.0, abs=0.01)
-    assert found["given"] == [512, 341]
+    assert found["given"] == [[512, 341]]
