@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup-complete
 BLENDER_PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BLENDER_VERSION := 4.5.15
-SOURCES := distill_core renderers gs_integration scripts benchmarks tests
+SOURCES := distill_core renderers gs_integration blender_addon scripts benchmarks tests
 DEMO_PICTURE ?= examples/demo.png
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

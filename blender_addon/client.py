@@ -19,6 +19,8 @@ from typing import Any, BinaryIO
 from .protocol import PROTOCOL_VERSION, Attachment, Message, ProtocolError, read_message, write_message
 
 _LOG_LINES, _LONGEST_LOG_LINE = 2000, 4000
+_NICENESS = 10
+"""What a person sees and touches goes before what is computed."""
 _ENDED = Message("ended")
 
 
@@ -99,6 +101,11 @@ class WorkerClient:
         return self.alive and self.hello is not None and self._ending_since is None
 
     @property
+    def ending(self) -> bool:
+        """Whether the process was asked to end, or is about to be buried."""
+        return self.alive and self._ending_since is not None
+
+    @property
     def jobs(self) -> tuple[str, ...]:
         """Jobs that have neither result nor error yet, the one that runs first."""
         return tuple(self._jobs)
@@ -122,7 +129,7 @@ class WorkerClient:
                 env=self._environment,
                 # Ctrl-C in Blender's terminal is Blender's affair.
                 start_new_session=os.name == "posix",
-                creationflags=0 if os.name == "posix" else subprocess.CREATE_NO_WINDOW,  # type: ignore[attr-defined]
+                creationflags=0 if os.name == "posix" else _windows_flags(),
             )
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
@@ -131,6 +138,11 @@ class WorkerClient:
                 sentence=f"Cannot start the worker {self.command[0]}: {why}. Choose its Python in the preferences.",
             )
         process = self._process
+        if os.name == "posix":
+            try:
+                os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+            except OSError:
+                pass  # it is gone already
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -322,6 +334,10 @@ class WorkerClient:
             process.send_signal(number)
         except OSError:
             pass  # it is gone already
+
+
+def _windows_flags() -> int:
+    return subprocess.CREATE_NO_WINDOW | subprocess.BELOW_NORMAL_PRIORITY_CLASS  # type: ignore[attr-defined]
 
 
 def _sentence_of(status: int) -> str:

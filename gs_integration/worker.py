@@ -1,6 +1,6 @@
 """The process behind the add-on: takes jobs from its input, sends progress and results to its output.
 
-    python -m gs_integration.worker [--idle-seconds 600]
+    python -m gs_integration.worker [--idle-seconds 600] [--blender PATH]
 
 `protocol.py` says how it is spoken to. Jobs run one after another; models stay loaded between them and leave the memory
 when no job came for a while. Whatever else writes to standard output goes to standard error, which is the log. The
@@ -43,11 +43,13 @@ logger = logging.getLogger(__name__)
 TASK_NAMES = (
     "image_to_views",
     "image_to_angles",
+    "image_to_cameras",
     "image_to_splats",
     "fit_splats",
     "texture_mesh",
     "render_splats",
     "convert_splats",
+    "render_dataset",
     "status",
 )
 """Of `worker_jobs.TASKS`, which is imported when the first job comes."""
@@ -65,10 +67,14 @@ class Worker:
         incoming: messages to the worker.
         outgoing: messages from the worker; nothing else may write to it.
         idle_seconds: how long models stay in memory when no job comes.
+        blender: the executable for what Blender renders; None takes Blender's Python module.
     """
 
-    def __init__(self, incoming: BinaryIO, outgoing: BinaryIO, idle_seconds: float) -> None:
+    def __init__(
+        self, incoming: BinaryIO, outgoing: BinaryIO, idle_seconds: float, blender: Path | None = None
+    ) -> None:
         self._incoming, self._outgoing, self._idle_seconds = incoming, outgoing, idle_seconds
+        self._blender = blender
         self._writing = threading.Lock()
         self._waiting: queue.Queue[tuple[Message, JobProgress] | None] = queue.Queue()
         self._jobs: dict[str, JobProgress] = {}
@@ -187,7 +193,7 @@ class Worker:
         from gs_integration.worker_jobs import TASKS, Job, LoadedGenerators
 
         self._generators = self._generators or LoadedGenerators()
-        job = Job(settings, folder / "inputs", folder / "results", progress, self._generators)
+        job = Job(settings, folder / "inputs", folder / "results", progress, self._generators, self._blender)
         findings = TASKS[name](job)
         # A cancel that came during the last step is obeyed: who asked for it expects no result.
         progress.advance(0)
@@ -263,6 +269,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--idle-seconds", type=float, default=600.0, help="how long models stay in memory when no job comes"
     )
+    parser.add_argument(
+        "--blender", type=Path, help="Blender's executable, for records that Blender renders; none takes its module"
+    )
     options = parser.parse_args(arguments)
     incoming, outgoing = _private_pipes()
     # Ctrl-C in the terminal of the program that asked reaches its children too; that program decides.
@@ -270,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     # Numba would try Intel's pool first, find the one that Open3D brought into the process, and warn of its age.
     os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
-    return Worker(incoming, outgoing, max(1.0, options.idle_seconds)).serve()
+    return Worker(incoming, outgoing, max(1.0, options.idle_seconds), options.blender).serve()
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:

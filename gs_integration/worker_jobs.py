@@ -16,6 +16,7 @@ import pydantic
 
 from distill_core.errors import UserError
 from distill_core.validation import user_error
+from gs_integration.protocol import MOST_ATTACHMENTS
 from gs_integration.worker_progress import JobProgress
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Job:
         results: where the folder of the result goes; is not there yet.
         progress: of this job.
         generators: kept between jobs.
+        blender: the executable for what Blender renders; None takes Blender's Python module.
     """
 
     settings: Mapping[str, Any]
@@ -89,6 +91,7 @@ class Job:
     results: Path
     progress: JobProgress
     generators: LoadedGenerators
+    blender: Path | None = None
 
     def checked(self, model: type[Settings], **changes: object) -> Settings:
         """Return the settings as a model.
@@ -159,6 +162,22 @@ def image_to_angles(job: Job) -> Findings:
     with recorded_run(job.progress) as run:
         picture = job.picture()
         result = image_to_angles(picture, settings, job.generators.load(settings.generator, run), run.progress)
+        result.save(job.results, run)
+    return {"elevation": result.source.elevation_sentence(), "views": len(result.cameras), "warnings": run.warnings}
+
+
+def image_to_cameras(job: Job) -> Findings:
+    """Views at given cameras; needs picture.* and transforms.json, whose cameras stand around the unit ball."""
+    from gs_integration.pipelines.image_to_views import image_to_cameras
+    from gs_integration.pipelines.render_splats import sized_cameras
+    from gs_integration.pipelines.report import recorded_run
+    from gs_integration.pipelines.settings import GivenCameraSettings
+
+    settings = job.checked(GivenCameraSettings)
+    with recorded_run(job.progress) as run:
+        picture, cameras = job.picture(), sized_cameras(job.file("transforms"))
+        generator = job.generators.load(settings.generator, run)
+        result = image_to_cameras(picture, cameras, settings, generator, run.progress)
         result.save(job.results, run)
     return {"elevation": result.source.elevation_sentence(), "views": len(result.cameras), "warnings": run.warnings}
 
@@ -268,6 +287,32 @@ def convert_splats(job: Job) -> Findings:
     }
 
 
+def render_dataset(job: Job) -> Findings:
+    """Models as records; needs models/*, and cameras.json where the rig is a person's own."""
+    from gs_integration.pipelines.render_models import render_models
+    from gs_integration.pipelines.render_models_settings import RenderModelsSettings
+    from gs_integration.pipelines.report import recorded_run
+    from renderers.blender.rigs import make_rig
+    from renderers.sources.local_folder import local_objects
+
+    settings = job.checked(RenderModelsSettings)
+    cameras = job.inputs / "cameras.json"
+    if cameras.is_file():
+        settings = settings.model_copy(update={"views": settings.views.model_copy(update={"rig": cameras})})
+    elif isinstance(settings.views.rig, Path):
+        raise UserError(f"Expected a rig by its name, got {settings.views.rig}; send your cameras as cameras.json.")
+    if isinstance(settings.render.lighting, Path):
+        raise UserError(f"Expected area-lights or uniform, got {settings.render.lighting}; choose one of them.")
+    models, views = job.inputs / "models", len(make_rig(settings.views, 0).cameras)
+    # A record has a file a view and kind, and one for its cameras; beside them the report and the sheet.
+    most = (MOST_ATTACHMENTS - 2) // (3 * views + 1)
+    if (got := len(local_objects(models))) > most:
+        raise UserError(f"Expected at most {most} models of {views} views at a time, got {got}; select fewer.")
+    with recorded_run(job.progress) as run:
+        result = render_models(models, job.results, settings, run, blender=job.blender)
+    return {"records": result.records, "left_out": result.left_out, "views": views, "warnings": run.warnings}
+
+
 def status(job: Job) -> Findings:
     """Where jobs compute, what memory there is, and whether the shipped model is there."""
     import torch
@@ -294,11 +339,13 @@ TASKS: dict[str, Task] = {
     for task in (
         image_to_views,
         image_to_angles,
+        image_to_cameras,
         image_to_splats,
         fit_splats,
         texture_mesh,
         render_splats,
         convert_splats,
+        render_dataset,
         status,
     )
 }

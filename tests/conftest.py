@@ -77,6 +77,7 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.synchronization.sequences",
     "distill_core.synchronization.view_updates",
     "distill_core.synchronization.zoom",
+    "distill_core.turned_views",
     "gs_integration.capture_orbit",
     "gs_integration.dataset_update",
     "gs_integration.densification",

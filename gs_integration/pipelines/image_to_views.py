@@ -14,6 +14,7 @@ from jaxtyping import Float
 from distill_core.camera_rigs import cameras_from_angles
 from distill_core.cameras import Camera, orbit_camera, orbit_rig
 from distill_core.diffusion.samplers import consistency_step, ddim_step
+from distill_core.errors import UserError
 from distill_core.framing import frame_object
 from distill_core.images import Picture, premultiply, resize_premultiplied, unpremultiply
 from distill_core.matting import remove_background
@@ -22,11 +23,13 @@ from distill_core.models.view_generator import ViewGenerator
 from distill_core.progress import Progress
 from distill_core.rays import stack_cameras
 from distill_core.solids import Solid
+from distill_core.turned_views import ball_camera, turned_view
 from gs_integration.pipelines.results import FramedSource, GeneratedViews
 from gs_integration.pipelines.settings import (
     GENERATED_VIEW_PX,
     AngleSettings,
     GeneratorSettings,
+    GivenCameraSettings,
     ImageToViewsSettings,
     PictureSettings,
 )
@@ -74,6 +77,48 @@ def image_to_angles(
     )
     pictures, solid = generate_views(generator, source.rgba, source.camera, cameras, settings.generator, progress)
     return GeneratedViews(settings, source, pictures, cameras, solid)
+
+
+def image_to_cameras(
+    picture: Picture,
+    cameras: Sequence[Camera],
+    settings: GivenCameraSettings,
+    generator: ViewGenerator,
+    progress: Progress,
+) -> GeneratedViews:
+    """Generate views at any cameras outside the object; otherwise as `image_to_views`.
+
+    The generator looks from the same places as upright as in its training views, the unit ball filling its picture;
+    what the cameras see follows from that exactly, since they share its rays.
+
+    Args:
+        picture: one object, with alpha or before a background that can be told from it.
+        cameras: at least one, of one picture size, in the world of the object: the unit ball around the origin, z up,
+            the camera of the picture at azimuth 0.
+        settings: how the picture was taken, the size of the views.
+        generator: the loaded checkpoint of `settings.generator`.
+        progress: stages "picture", "views".
+
+    Raises:
+        UserError: no object can be found in the picture, cameras of several sizes, or one inside the object.
+    """
+    targets = _limited(cameras, settings.largest_side)
+    seeing = [ball_camera(camera, GENERATED_VIEW_PX) for camera in targets]
+    source = framed_source(picture, settings.picture, generator, progress)
+    seen, solid = generate_views(generator, source.rgba, source.camera, seeing, settings.generator, progress)
+    pictures = [turned_view(*each) for each in zip(seen, seeing, targets, strict=True)]
+    return GeneratedViews(settings, source, np.stack(pictures), targets, solid)
+
+
+def _limited(cameras: Sequence[Camera], largest_side: int) -> list[Camera]:
+    """The cameras for pictures that are no larger than allowed."""
+    sizes = sorted({(camera.width, camera.height) for camera in cameras})
+    if len(sizes) != 1:
+        stated = ", ".join(f"{width} x {height}" for width, height in sizes[:3]) or "no camera"
+        raise UserError(f"Expected cameras for pictures of one size, got {stated}; give them one by one.")
+    ((width, height),) = sizes
+    scale = min(1.0, largest_side / max(width, height))
+    return [camera.resized(max(1, round(width * scale)), max(1, round(height * scale))) for camera in cameras]
 
 
 def view_rig(num_views: int, *, start_azimuth_degrees: float = 0.0) -> list[Camera]:

@@ -62,9 +62,13 @@ def write_splats(file: Path, splats: Splats, axes: Literal["y-down", "z-up"]) ->
 
 
 def write_sheet(file: Path, labelled: Sequence[tuple[str, np.ndarray]], *, side_px: int = _PREVIEW_PX) -> None:
-    """Write RGB pictures [3, H, W] side by side, each at the preview's size with its label."""
-    opaque = [np.concatenate([picture, np.ones_like(picture[:1])]) for _, picture in labelled]
-    tiles = [resize_premultiplied(picture, side_px, side_px) for picture in opaque]
+    """Write RGB pictures [3, H, W] side by side, the larger side of each as long as the preview's, with its label."""
+    tiles = []
+    for _, picture in labelled:
+        height, width = picture.shape[1:]
+        scale = side_px / max(width, height)
+        opaque = np.concatenate([picture, np.ones_like(picture[:1])])
+        tiles.append(resize_premultiplied(opaque, max(1, round(width * scale)), max(1, round(height * scale))))
     write_png(file, contact_sheet(tiles, _PREVIEW_COLUMNS, [label for label, _ in labelled]))
 
 

@@ -88,6 +88,22 @@ class AngleSettings(BaseModel):
     )
 
 
+class GivenCameraSettings(BaseModel):
+    """Views at cameras that a transforms.json gives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    picture: PictureSettings = PictureSettings()
+    generator: GeneratorSettings = GeneratorSettings()
+    largest_side: int = Field(
+        default=512,
+        ge=16,
+        le=4096,
+        description="larger side of the pictures in pixels, where the cameras state no smaller ones; the generator "
+        "itself makes 128",
+    )
+
+
 class ImageToSplatsSettings(BaseModel):
     """One picture to splats."""
 

@@ -10,11 +10,10 @@ import pytest
 
 @pytest.fixture(scope="session")
 def addon_folder(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The modules of the add-on that need no Blender, beside what the build copies to them."""
+    """The add-on's modules beside what the build copies to them, in a package that asks for no Blender by itself."""
     folder = tmp_path_factory.mktemp("addon") / "onestep3d_addon"
-    folder.mkdir()
+    shutil.copytree(repository / "blender_addon", folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "__init__.py").write_text("")
-    shutil.copyfile(repository / "blender_addon" / "client.py", folder / "client.py")
     shutil.copyfile(repository / "gs_integration" / "protocol.py", folder / "protocol.py")
     shutil.copytree(repository / "gs_integration" / "formats", folder / "formats")
     return folder

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,8 @@ from gs_integration import worker
 from gs_integration.protocol import write_files
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.splat_files import splats_from_arrays, write_splats
+from renderers.mesh_rendering import prepare, render_views
+from renderers.meshes import load_mesh, normalised
 from tests.end_to_end.jobs import VIEW_FILES, entries, make_views
 from tests.gs_integration.formats.clouds import asymmetric_cloud
 from tests.gs_integration.worker_threads import Asker, worker_thread
@@ -81,6 +84,109 @@ def test_kept_views_become_splats_and_splats_become_pictures(views: Path, asker:
     assert {"views/000.png", "views/001.png", "views/002.png", "transforms.json", "report.json"} == set(pictures)
 
 
+def test_views_at_given_cameras_are_those_of_the_generator_turned(
+    views: Path, asker: Asker, shared_assets: Path, tmp_path: Path
+) -> None:
+    """The generator's own camera once as it is, and once for the right half of its picture alone, at half the size."""
+    frame = stated_frames(views)[1]
+    right = {**frame, "w": 32, "h": 64, **{name: frame[name] / 2 for name in ("fl_x", "fl_y", "cx", "cy")}}
+    right["cx"] -= 32
+    picture = (shared_assets / "pictures" / "backpack.png").read_bytes()
+    seen = []
+    for number, each in enumerate((frame, right)):
+        files = {"picture.png": picture, "transforms.json": json.dumps({"frames": [each]}).encode()}
+        _, result = stages_of(asker, f"given {number}", "image_to_cameras", files, generator={"device": "cpu"})
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_files(result, folder)
+        assert entries(folder) == VIEW_FILES
+        record = read_record(folder)
+        assert (record.cameras[1].width, record.cameras[1].height) == (each["w"], each["h"])
+        seen.append(composite(record.pictures[1]))
+    alone = composite(read_record(views).pictures[2])
+    # One view more or less in the set changes what the generator does a little.
+    assert float(psnr(seen[0], alone)) > 25
+    halved = seen[0].reshape(3, 64, 2, 64, 2).mean(axis=(2, 4))
+    assert float(psnr(seen[1], halved[:, :, 32:])) > 35
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"transform_matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]]}, "move it away"),
+        ({"w": 5}, "pictures of one size"),
+        ({"w": None}, "expected w and h"),
+    ],
+)
+def test_cameras_that_cannot_be_are_refused(
+    views: Path, asker: Asker, shared_assets: Path, change: dict[str, object], words: str
+) -> None:
+    frames = stated_frames(views)
+    frames[0] = {name: value for name, value in {**frames[0], **change}.items() if value is not None}
+    picture = (shared_assets / "pictures" / "backpack.png").read_bytes()
+    files = {"picture.png": picture, "transforms.json": json.dumps({"frames": frames}).encode()}
+    error = asker.run(words, "image_to_cameras", files, generator={"device": "cpu"}).fields
+    assert error["cause"] == "person"
+    assert words in error["why"]
+
+
+def test_models_become_records(asker: Asker, shared_assets: Path, tmp_path: Path) -> None:
+    source = shared_assets / "mixed_formats"
+    files = {f"models/{name}": (source / name).read_bytes() for name in ("market_taxi.glb", "ycb_025_mug.ply")}
+    settings = {"views": {"rig": "orbit", "num_views": 3, "resolution": 48}}
+    broken = files | {"models/broken.glb": b"glTF and nothing else"}
+    stages, result = stages_of(asker, "records", "render_dataset", broken, **settings)
+    assert stages == ["starting", "rendering", "files"]
+    write_files(result, tmp_path)
+    assert {"report.json", "contact_sheet.png"} < set(result)
+    report = {each["uid"]: each for each in json.loads((tmp_path / "report.json").read_text())["objects"]}
+    assert report["broken.glb"]["record"] is None
+    assert "broken.glb" in report["broken.glb"]["reason"]
+    for name in ("market_taxi.glb", "ycb_025_mug.ply"):
+        record = read_record(tmp_path / name)
+        assert len(record) == 3
+        mask, depth = np.asarray(record.pictures)[:, 3], np.asarray(record.depth)
+        # The unit ball fills the picture: the object is in it, and its surface in the ball.
+        assert 0.05 < (mask > 0.5).mean() < 0.8
+        distances = np.linalg.norm([camera.position for camera in record.cameras], axis=1)[:, None, None]
+        assert (np.abs(depth - distances)[depth > 0] <= 1.001).all()
+        lengths = np.linalg.norm(np.asarray(record.normals), axis=1)
+        np.testing.assert_allclose(lengths[depth > 0], 1, atol=0.02)  # eight bits a number
+        assert record.metadata["renderer"] == {"program": "onestep3d", "light": "studio"}
+        assert len(record.metadata["source"]["sha256"]) == 64
+
+
+def test_records_of_own_cameras_and_of_bare_colours(
+    views: Path, asker: Asker, shared_assets: Path, tmp_path: Path
+) -> None:
+    taxi = (shared_assets / "mixed_formats" / "market_taxi.glb").read_bytes()
+    files = {"models/market_taxi.glb": taxi, "cameras.json": (views / "transforms.json").read_bytes()}
+    _, result = stages_of(asker, "own", "render_dataset", files, light="none")
+    write_files(result, tmp_path)
+    record, given = read_record(tmp_path / "market_taxi.glb"), read_record(views)
+    for found, expected in zip(record.cameras, given.cameras, strict=True):
+        np.testing.assert_allclose(found.camera_to_world, expected.camera_to_world, atol=1e-9)
+    mesh = prepare(normalised(load_mesh(shared_assets / "mixed_formats" / "market_taxi.glb")))
+    expected = render_views(mesh, [given.cameras[1]]).colour[0]
+    np.testing.assert_allclose(record.pictures[1], expected, atol=0.5 / 255 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "words"),
+    [
+        ({}, {}, "Expected a folder of models"),
+        ({"models/a.glb": b"nothing"}, {}, "a.glb"),
+        ({"models/a.glb": b""}, {"views": {"rig": "/etc/passwd"}}, "cameras.json"),
+        ({"models/a.glb": b""}, {"render": {"lighting": "/etc/passwd"}}, "area-lights"),
+        ({f"models/{n}.glb": b"" for n in range(20)}, {"views": {"num_views": 200}}, "at most 6 models of 200 views"),
+    ],
+)
+def test_datasets_that_cannot_be_are_refused(asker: Asker, files, settings, words: str) -> None:
+    error = asker.run(words, "render_dataset", files, **settings).fields
+    assert error["cause"] == "person"
+    assert words in error["why"]
+
+
 def sorted_views(folder: Path) -> list[str]:
     return [file.relative_to(folder).as_posix() for file in sorted((folder / "views").iterdir())]
 
@@ -115,6 +221,13 @@ def test_a_mesh_is_textured_from_cameras_that_came_with_it(views: Path, asker: A
     assert "views/002.png" not in result
     elsewhere = asker.run("elsewhere", "texture_mesh", files | {"cameras.json": b"{}"}, cameras="/etc/passwd")
     assert elsewhere.fields["cause"] == "person"
+
+
+def stated_frames(views: Path) -> list[dict]:
+    """Frames of the generated views, each with all that a camera needs."""
+    stated = json.loads((views / "transforms.json").read_text())
+    shared = {name: value for name, value in stated.items() if name in ("w", "h", "fl_x", "fl_y", "cx", "cy")}
+    return [{**shared, **frame} for frame in stated["frames"][1:]]
 
 
 def square_cameras(views: Path) -> dict[str, object]:

@@ -10,6 +10,11 @@ from tests.scripts.test_every_script import PROGRAMS
 # How to start each program on a job of minutes; {assets} and {out} stand for folders.
 LONG_JOBS = {
     "scripts/benchmark.py": ["fitting", "--models", "{assets}/eval", "--output", "{out}/figures.json"],
+    "scripts/build_wheel.py": ["--output-dir", "{out}/dist"],
+    "scripts/build_addon.py": [
+        *["--output-dir", "{out}/dist", "--repository", "{out}/repository"],
+        *["--blender", "tests/scripts/silent_program.sh"],
+    ],
     "scripts/check_claims.py": [
         *["--only", "fitting", "--assets", "{assets}", "--measurements", "{out}/records"],
         *["--results", "{out}/results", "--readme", "{out}/README.md"],

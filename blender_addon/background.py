@@ -1,0 +1,33 @@
+"""One call in a thread of its own, whose end is asked for and never waited for."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class Background:
+    """A call that runs in a thread from now on.
+
+    A thread that hangs, on a lost network folder say, does not keep Blender from ending.
+
+    Args:
+        call: without arguments; touches nothing of Blender's.
+    """
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._call = call
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def finished(self) -> bool:
+        """Whether `result` or `error` is there."""
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.result = self._call()
+        except BaseException as error:
+            self.error = error

@@ -1,0 +1,179 @@
+"""Render the selected objects as records: posed pictures with depth and normals, for training and for other tools."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+
+from . import jobs
+from .job_queue import JobError, JobRequest
+from .model_capture import captured_models
+from .panel_parts import draw_start_button
+
+
+class ONESTEP3D_PG_dataset(bpy.types.PropertyGroup):
+    """Choices of the panel Dataset."""
+
+    folder: StringProperty(
+        name="Folder", description="Where the records go; empty leaves them in the job's folder", subtype="DIR_PATH"
+    )
+    renderer: EnumProperty(
+        name="Renderer",
+        description="What renders",
+        items=(
+            ("fast", "Fast", "Base colours under one soft light; a second or two an object"),
+            ("blender", "Blender", "Every material that glTF carries, with Cycles on the processor; minutes an object"),
+        ),
+    )
+    light: EnumProperty(
+        name="Light",
+        description="Of the fast renderer",
+        items=(
+            ("studio", "Studio", "The soft light that the shipped checkpoint was trained under"),
+            ("none", "None", "Bare base colours"),
+        ),
+    )
+    rig: EnumProperty(
+        name="Cameras",
+        description="Where the cameras stand",
+        items=(
+            ("random-sphere", "Sphere", "Anywhere around the object"),
+            ("orbit", "Ring", "Evenly on a ring"),
+            ("picture-ring", "Picture and ring", "One as a person takes a picture, then a ring"),
+            ("zero123", "Zero123", "As that data set drew them"),
+            ("zero123plus", "Zero123++", "The six views of that model"),
+        ),
+    )
+    num_views: IntProperty(name="Views", description="Of each object", default=12, min=2, max=999)
+    resolution: IntProperty(name="Pixels", description="Width and height of the pictures", default=256, min=8, max=8192)
+    elevation_degrees: FloatProperty(
+        name="Height", description="Of the ring, in degrees above the horizon", default=15.0, min=-89.0, max=89.0
+    )
+    samples: IntProperty(
+        name="Samples", description="Of each pixel, where Blender renders", default=32, min=1, max=4096
+    )
+    seed: IntProperty(name="Seed", description="The same seed gives the same cameras", default=0, min=0, max=2**31 - 1)
+
+
+def dataset_problem(context: bpy.types.Context) -> str:
+    """Say what Render Dataset still lacks; "" if nothing.
+
+    Args:
+        context: with a scene.
+    """
+    if not any(thing.type == "MESH" for thing in context.selected_objects):
+        return "Select the meshes that shall become records"
+    return "" if context.mode == "OBJECT" else "Leave Edit Mode first"
+
+
+class ONESTEP3D_OT_render_dataset(bpy.types.Operator):
+    """Render each selected mesh into a record: pictures, cameras, depth and normals, as nerfstudio reads them"""
+
+    bl_idname = "onestep3d.render_dataset"
+    bl_label = "Render Dataset"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if problem := dataset_problem(context):
+            cls.poll_message_set(problem)
+        return not problem
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        things = [thing for thing in context.selected_objects if thing.type == "MESH"]
+        chosen = context.scene.onestep3d_dataset
+        target = Path(bpy.path.abspath(chosen.folder.strip())) if chosen.folder.strip() else None
+        named = things[0].name if len(things) == 1 else f"{len(things)} objects"
+        return jobs.start(
+            self,
+            JobRequest(
+                "render_dataset",
+                f"Records of {named}",
+                _settings(chosen),
+                captured_models(things),
+                lambda folder, findings: _kept_records(folder, target, findings),
+                button=self.bl_idname,
+            ),
+        )
+
+
+class ONESTEP3D_PT_dataset(bpy.types.Panel):
+    bl_space_type, bl_region_type, bl_category = "VIEW_3D", "UI", "OneStep3D"
+    bl_idname, bl_label, bl_order = "ONESTEP3D_PT_dataset", "Dataset", 4
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, chosen = self.layout, context.scene.onestep3d_dataset
+        column = layout.column()
+        column.prop(chosen, "folder")
+        column.prop(chosen, "renderer")
+        column.prop(chosen, "light" if chosen.renderer == "fast" else "samples")
+        column.prop(chosen, "rig")
+        if chosen.rig in ("orbit", "picture-ring"):
+            column.prop(chosen, "elevation_degrees")
+        if chosen.rig != "zero123plus":
+            column.prop(chosen, "num_views")
+        column.prop(chosen, "resolution")
+        column.prop(chosen, "seed")
+        draw_start_button(layout, ONESTEP3D_OT_render_dataset.bl_idname, "Render Dataset", "RENDER_ANIMATION")
+
+
+def _settings(chosen: ONESTEP3D_PG_dataset) -> dict[str, Any]:
+    """Settings of the worker's task."""
+    views: dict[str, Any] = {
+        "rig": chosen.rig,
+        "resolution": chosen.resolution,
+        "elevations_degrees": [round(chosen.elevation_degrees, 4)],
+    }
+    if chosen.rig != "zero123plus":
+        views["num_views"] = chosen.num_views
+    return {
+        "renderer": chosen.renderer,
+        "light": chosen.light,
+        "views": views,
+        "render": {"samples": chosen.samples},
+        "seed": chosen.seed,
+    }
+
+
+def _kept_records(folder: Path, target: Path | None, findings: Mapping[str, Any]) -> Iterator[None]:
+    """Copy the records where they were wanted, a file a step; a record is there whole or not at all."""
+    if target is None:
+        return
+    names = [str(name) for name in findings.get("records", ())]
+    for name in names:
+        record, unfinished = folder / name, target / f".{name}.unfinished"
+        if (target / name).exists() and not (target / name / "transforms.json").is_file():
+            raise JobError(
+                f"Expected a new folder or an older record, got other files in {target / name}. Choose another."
+            )
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            for file in sorted(file for file in record.rglob("*") if file.is_file()):
+                copy = unfinished / file.relative_to(record)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+                yield
+            if (target / name).exists():
+                shutil.rmtree(target / name)
+            unfinished.rename(target / name)
+        except OSError as error:
+            raise JobError(
+                f"The records cannot be written to {target}: {error.strerror}. Choose another folder."
+            ) from None
+
+
+def register() -> None:
+    """Give each scene the choices."""
+    bpy.types.Scene.onestep3d_dataset = PointerProperty(type=ONESTEP3D_PG_dataset)
+
+
+def unregister() -> None:
+    """Take them back."""
+    del bpy.types.Scene.onestep3d_dataset
+
+
+CLASSES = (ONESTEP3D_PG_dataset, ONESTEP3D_OT_render_dataset, ONESTEP3D_PT_dataset)

@@ -1,0 +1,222 @@
+"""Install, go on, repair and remove the worker's own environment; what the panel Setup says of it."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from . import jobs, preferences, worker_environment
+from .job_queue import LocalProgress, LocalRequest
+from .panel_parts import draw_progress, wrapped_label
+
+_BUTTONS = ("install_worker", "continue_installation", "repair_worker", "remove_worker")
+
+_known_state = ""
+"""Of the environment, as it was when the last of these jobs ended; "" before it was looked at."""
+
+
+def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Draw what there is of the worker's environment, and the buttons that change it.
+
+    Args:
+        layout: of the panel Setup.
+        context: of the region.
+    """
+    if preferences.of(context).worker != "INSTALLED":
+        return
+    active = next(filter(None, (jobs.active(f"onestep3d.{button}") for button in _BUTTONS)), None)
+    if active is not None:
+        draw_progress(layout, active)
+        return
+    state = _state()
+    if state == "ready":
+        row = layout.row(align=True)
+        row.label(text="Worker is installed")
+        row.operator("onestep3d.repair_worker", text="Repair")
+        row.operator("onestep3d.remove_worker", text="Remove")
+        return
+    box = layout.box()
+    if state == "unfinished":
+        wrapped_label(box, "The installation of the worker was stopped.", context, "INFO")
+        box.operator("onestep3d.continue_installation", icon="PLAY")
+    else:
+        wrapped_label(box, "Views, splats and textures are made by a worker, which is installed once.", context, "INFO")
+    if not bpy.app.online_access:
+        wrapped_label(box, _offline_sentence(), context, "INTERNET_OFFLINE")
+    row = box.row(align=True)
+    row.operator("onestep3d.install_worker", icon="IMPORT")
+    if state == "unfinished":
+        row.operator("onestep3d.remove_worker", text="Remove")
+
+
+class ONESTEP3D_OT_install_worker(bpy.types.Operator):
+    """Install the worker from the wheel of onestep3d, from its folder, or from a folder of wheels"""
+
+    bl_idname = "onestep3d.install_worker"
+    bl_label = "Install Worker"
+    bl_options = {"REGISTER"}
+
+    filepath: StringProperty(name="Wheel or folder", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default="*.whl", options={"HIDDEN"})
+    tool: EnumProperty(
+        name="With",
+        description="What makes the environment and brings its packages",
+        items=(
+            ("venv", "venv and pip", "What Python itself brings"),
+            ("uv", "uv", "Must be installed; brings a Python of its own if need be"),
+        ),
+    )
+    python: StringProperty(
+        name="Python",
+        description="Python 3.11 to 3.13 that the environment is made with; empty looks for one",
+        subtype="FILE_PATH",
+    )
+    torch_index: StringProperty(
+        name="Torch from",
+        description="Address of the package index that has the build of torch for your device; empty takes the default",
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        for name in ("tool", "python", "torch_index"):
+            layout.prop(self, name)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if not self.filepath:
+            self.report({"ERROR"}, "Expected the wheel of onestep3d or a folder, got none. Choose one.")
+            return {"CANCELLED"}
+        plan = worker_environment.Plan(
+            preferences.environment_folder(),
+            Path(bpy.path.abspath(self.filepath)),
+            self.tool,
+            bpy.path.abspath(self.python.strip()) if self.python.strip() else "",
+            sys.executable or "",  # of Blender, where it brings one: tried after those of the system
+            self.torch_index.strip(),
+        )
+        return _start(self, "Install worker", _creation(plan, anew=False))
+
+
+class _WithLastPlan:
+    """An operator about an environment that was begun."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not (found := _state() != "absent"):
+            cls.poll_message_set("The worker is not installed")
+        return found
+
+    def last_plan(self) -> worker_environment.Plan | None:
+        """What was chosen at the last installation; None, and said so, if nothing is known of it."""
+        folder = preferences.environment_folder()
+        chosen = worker_environment.last_plan(folder)
+        if not chosen.get("source"):
+            self.report({"ERROR"}, "Nothing is known of the last installation. Press Remove, then Install Worker.")
+            return None
+        return worker_environment.Plan(
+            folder,
+            Path(chosen["source"]),
+            "uv" if chosen.get("tool") == "uv" else "venv",
+            chosen.get("python", ""),
+            sys.executable or "",
+            chosen.get("torch_index", ""),
+        )
+
+
+class ONESTEP3D_OT_continue_installation(_WithLastPlan, bpy.types.Operator):
+    """Go on with the installation of the worker where it was stopped"""
+
+    bl_idname = "onestep3d.continue_installation"
+    bl_label = "Continue Installation"
+    bl_options = {"REGISTER"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if (plan := self.last_plan()) is None:
+            return {"CANCELLED"}
+        return _start(self, "Install worker", _creation(plan, anew=False))
+
+
+class ONESTEP3D_OT_repair_worker(_WithLastPlan, bpy.types.Operator):
+    """Make the worker's environment anew, from what it was made from; packages come from the cache where they can"""
+
+    bl_idname = "onestep3d.repair_worker"
+    bl_label = "Repair Worker"
+    bl_options = {"REGISTER"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if (plan := self.last_plan()) is None:
+            return {"CANCELLED"}
+        jobs.stop_worker()
+        return _start(self, "Repair worker", _creation(plan, anew=True))
+
+
+class ONESTEP3D_OT_remove_worker(_WithLastPlan, bpy.types.Operator):
+    """Remove the worker's environment from the disk; results of jobs stay"""
+
+    bl_idname = "onestep3d.remove_worker"
+    bl_label = "Remove Worker"
+    bl_options = {"REGISTER"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        jobs.stop_worker()
+        folder = preferences.environment_folder()
+
+        def work(progress: LocalProgress) -> Mapping[str, Any]:
+            worker_environment.remove_environment(folder, progress)
+            return {}
+
+        return _start(self, "Remove worker", work)
+
+
+def _creation(plan: worker_environment.Plan, *, anew: bool) -> Callable[[LocalProgress], Mapping[str, Any]]:
+    online = bpy.app.online_access
+    return lambda progress: worker_environment.create_environment(plan, progress, online=online, anew=anew)
+
+
+def _start(operator: bpy.types.Operator, label: str, work: Callable[[LocalProgress], Mapping[str, Any]]) -> set[str]:
+    def work_and_forget(progress: LocalProgress) -> Mapping[str, Any]:
+        try:
+            return work(progress)
+        finally:
+            _forget_state()
+
+    def apply(findings: Mapping[str, Any]) -> Iterator[None]:
+        jobs.stop_worker()  # one that still runs is of the environment before
+        yield
+
+    return jobs.start(operator, LocalRequest(label, work_and_forget, apply, button=operator.bl_idname))
+
+
+def _state() -> str:
+    global _known_state
+    _known_state = _known_state or worker_environment.environment_state(preferences.environment_folder())
+    return _known_state
+
+
+def _forget_state() -> None:
+    global _known_state
+    _known_state = ""
+
+
+def _offline_sentence() -> str:
+    if bpy.app.online_access_overriden:
+        return "Blender was started offline: install from a folder that has all wheels, or start it online."
+    return "Online Access is off (Preferences, System): install from a folder that has all wheels, or allow it."
+
+
+CLASSES = (
+    ONESTEP3D_OT_install_worker,
+    ONESTEP3D_OT_continue_installation,
+    ONESTEP3D_OT_repair_worker,
+    ONESTEP3D_OT_remove_worker,
+)

@@ -1,0 +1,93 @@
+"""The folder of a job: what it was given, what came of it. Read and written in threads of their own."""
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .protocol import Attachment, write_files
+
+InputFile = Path | bytes | Callable[[], bytes]
+
+_LONGEST_SLUG = 40
+
+
+class Folders:
+    """Hands out folders that nobody else has."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def make(self, root: Path, label: str) -> Path:
+        """Make a new folder whose name says when and what.
+
+        Args:
+            root: is made if it is not there.
+            label: of the job.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:_LONGEST_SLUG].strip("-") or "job"
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}"
+        with self._lock:
+            root.mkdir(parents=True, exist_ok=True)
+            for attempt in range(1, 10_000):
+                folder = root / (name if attempt == 1 else f"{name}-{attempt}")
+                try:
+                    folder.mkdir()
+                except FileExistsError:
+                    continue
+                return folder
+        raise FileExistsError(17, "is full of folders of this second", str(root))
+
+
+def read_inputs(
+    folders: Folders, root: Path, label: str, files: Mapping[str, InputFile]
+) -> tuple[Path, dict[str, Attachment]]:
+    """Make the folder of a job and keep its files there.
+
+    Args:
+        folders: makes the folder.
+        root: where.
+        label: of the job.
+        files: by name; content, where it stands, or what makes it and is called here.
+
+    Returns:
+        The folder, whose `inputs` holds the files, and their content.
+
+    Raises:
+        OSError: a file cannot be read, or the folder not be written.
+        ProtocolError: a name leads out of the folder.
+    """
+    contents: dict[str, Attachment] = {
+        name: file if isinstance(file, bytes) else file.read_bytes() if isinstance(file, Path) else file()
+        for name, file in files.items()
+    }
+    folder = folders.make(root, label)
+    (folder / "inputs").mkdir()
+    write_files(contents, folder / "inputs")
+    return folder, contents
+
+
+def store_results(folder: Path, attachments: Mapping[str, Attachment]) -> None:
+    """Keep the files of a result in the job's folder, all or none of them.
+
+    Args:
+        folder: of the job; its `results` is not there yet.
+        attachments: as the worker sent them.
+
+    Raises:
+        OSError: the disk is full or not writable.
+        ProtocolError: a name leads out of the folder.
+    """
+    unfinished = folder / "results.unfinished"
+    unfinished.mkdir()
+    try:
+        write_files(attachments, unfinished)
+        unfinished.rename(folder / "results")
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise

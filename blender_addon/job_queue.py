@@ -1,0 +1,546 @@
+"""Jobs one after another: given to the worker or done in a thread, their results applied in steps too short to notice.
+
+No bpy here: `jobs.py` drives the queue from Blender's timer. Whatever may take long happens in threads: files are read
+and written there, and the client of the worker never waits. `JobQueue.tick` is all that runs on the main thread.
+"""
+
+import collections
+import dataclasses
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .background import Background
+from .client import Event, Patience, WorkerClient
+from .job_folders import Folders, InputFile, read_inputs, store_results
+from .protocol import ProtocolError
+
+_MOST_ENDED_JOBS = 20
+_LOG_LINES = 4000
+_WIDEST_PREVIEW_PX = 1024
+_ENDED_STATES = ("done", "failed", "cancelled")
+
+
+class JobError(Exception):
+    """What a person can mend, in one sentence: what was expected, what came, what to do."""
+
+
+class Cancelled(Exception):
+    """Raised inside the work of a local job that was cancelled."""
+
+
+@dataclass(frozen=True, eq=False)
+class JobRequest:
+    """What the worker shall do, and what becomes of its result.
+
+    Args:
+        task: one of the tasks that the worker names.
+        label: what the job is called before the person.
+        settings: of the task; plain JSON values.
+        files: what the task needs, by name: paths, their content, or what makes their content.
+        apply: takes the folder of the result's files and the findings, and changes the scene in steps of a few
+            milliseconds, one a `yield`. Raises JobError where the scene no longer admits it.
+        preview: shows a picture, [H, W, 3] bytes, row 0 on top, while the job runs; takes a few milliseconds at most.
+        button: bl_idname of the operator that asked, whose button cancels meanwhile.
+    """
+
+    task: str
+    label: str
+    settings: Mapping[str, Any]
+    files: Mapping[str, InputFile]
+    apply: Callable[[Path, Mapping[str, Any]], Iterator[None]]
+    preview: Callable[[np.ndarray], None] | None = None
+    button: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class LocalRequest:
+    """Work of the add-on itself that takes long.
+
+    Args:
+        label: what the job is called before the person.
+        work: runs in a thread of its own, without bpy; returns findings. Raises JobError for what a person can mend.
+        apply: takes the findings, and changes the scene in short steps, one a `yield`.
+        button: bl_idname of the operator that asked, whose button cancels meanwhile.
+    """
+
+    label: str
+    work: "Callable[[LocalProgress], Mapping[str, Any]]"
+    apply: Callable[[Mapping[str, Any]], Iterator[None]]
+    button: str = ""
+
+
+@dataclass(eq=False)
+class JobState:
+    """Where a job stands.
+
+    Attributes:
+        number: counts the jobs of this session.
+        request: what was asked.
+        state: preparing (files are read), waiting, running, storing (files are written), held (the result waits, the
+            sentence says for what), applying; at the end done, failed or cancelled.
+        stage: what the worker does, in its words.
+        step: finished steps of the stage.
+        total: steps of the stage, None if not known.
+        seconds_left: of the stage, None if not known.
+        cancelling: it was asked to stop and has not yet.
+        sentence: one line for the person, of an error or of what the result waits for.
+        findings: what the result says in words and numbers.
+        folder: with `inputs` and `results`; None before it is made.
+        began: when it was asked, in seconds of the monotonic clock.
+        seconds: from then to its end.
+    """
+
+    number: int
+    request: JobRequest | LocalRequest
+    state: str = "preparing"
+    stage: str = ""
+    step: int = 0
+    total: int | None = None
+    seconds_left: float | None = None
+    cancelling: bool = False
+    sentence: str = ""
+    findings: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    began: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self.state in _ENDED_STATES
+
+    @property
+    def factor(self) -> float:
+        """Share of the stage that is finished, 0 to 1."""
+        return min(1.0, self.step / self.total) if self.total else 0.0
+
+
+class LocalProgress:
+    """What the work of a local job says, and how it hears that it should stop."""
+
+    def __init__(self, state: JobState, log: "collections.deque[str]") -> None:
+        self._state, self._log = state, log
+        self._cancelled = threading.Event()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the job was cancelled."""
+        return self._cancelled.is_set()
+
+    def cancel(self) -> None:
+        """Ask the work to stop."""
+        self._cancelled.set()
+
+    def check(self) -> None:
+        """Return if the work shall go on.
+
+        Raises:
+            Cancelled: the job was cancelled.
+        """
+        if self._cancelled.is_set():
+            raise Cancelled
+
+    def stage(self, name: str, total: int | None = None) -> None:
+        """Begin a stage.
+
+        Args:
+            name: what happens now.
+            total: its steps, None if not known.
+
+        Raises:
+            Cancelled: the job was cancelled.
+        """
+        self.check()
+        self._state.stage, self._state.step, self._state.total = name, 0, total
+
+    def advance(self, n: int = 1) -> None:
+        """Report finished steps.
+
+        Args:
+            n: how many.
+
+        Raises:
+            Cancelled: the job was cancelled.
+        """
+        self.check()
+        self._state.step += n
+
+    def log(self, line: str) -> None:
+        """Add to the log.
+
+        Args:
+            line: without its end.
+        """
+        self._log.append(line)
+
+
+class JobQueue:
+    """The jobs, and the one worker that does them.
+
+    Args:
+        command: gives program and arguments of the worker; raises JobError if there is none.
+        output_folder: gives the folder that results are kept in.
+        hold: says why a result cannot be applied now; "" if it can.
+        applied: is told of each job after its result was applied, whole or not.
+        patience: when silence of the worker becomes an error.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[], Sequence[str]],
+        output_folder: Callable[[], Path],
+        hold: Callable[[JobState], str] = lambda _: "",
+        applied: Callable[[JobState], None] = lambda _: None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.jobs: list[JobState] = []
+        self.log: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
+        self.problem, self.hello, self.status = "", {}, {}
+        self._command, self._hold, self._applied, self._patience = command, hold, applied, patience
+        self._output_folder, self._folders = output_folder, Folders()
+        self._client: WorkerClient | None = None
+        self._asked: dict[str, JobState | None] = {}
+        self._threads: dict[JobState, Background] = {}
+        self._locals: dict[JobState, LocalProgress] = {}
+        self._generators: dict[JobState, Iterator[None]] = {}
+        self._numbers = 0
+        self._test_wanted = False
+
+    # --- what the person asks for -------------------------------------------------------------------------------
+
+    def submit(self, request: JobRequest | LocalRequest) -> JobState:
+        """Put a job at the end of the queue.
+
+        Args:
+            request: what to do.
+        """
+        self._numbers += 1
+        state = JobState(self._numbers, request)
+        ended = [job for job in self.jobs if job.ended]
+        for job in ended[: max(0, len(ended) - _MOST_ENDED_JOBS + 1)]:
+            self.jobs.remove(job)
+        self.jobs.append(state)
+        if isinstance(request, LocalRequest):
+            state.state = "waiting"
+        else:
+            root = self._output_folder()
+            self._threads[state] = Background(lambda: read_inputs(self._folders, root, request.label, request.files))
+        return state
+
+    def again(self, state: JobState) -> JobState:
+        """Put the same job at the end of the queue: same files, settings and seed.
+
+        Args:
+            state: of a job that has ended.
+        """
+        request = state.request
+        if isinstance(request, JobRequest) and state.folder is not None:
+            inputs = state.folder / "inputs"
+            request = dataclasses.replace(request, files={name: inputs / name for name in request.files})
+        return self.submit(request)
+
+    def cancel(self, state: JobState) -> None:
+        """Cancel a job at once; one whose result is being applied, a matter of moments, is left alone.
+
+        Args:
+            state: of the job.
+        """
+        if state.ended or state.cancelling or state.state == "applying":
+            return
+        if state.state == "running":
+            state.cancelling = True
+            if state in self._locals:
+                self._locals[state].cancel()
+            number = next((number for number, job in self._asked.items() if job is state), None)
+            if number is not None and self._client is not None:
+                self._client.cancel(number)
+        else:
+            self._threads.pop(state, None)
+            self._end(state, "cancelled")
+
+    def dismiss(self, state: JobState) -> None:
+        """Take a job that has ended off the list.
+
+        Args:
+            state: of the job.
+        """
+        if state.ended and state in self.jobs:
+            self.jobs.remove(state)
+
+    def test_connection(self) -> None:
+        """Start the worker if there is none, and ask how it is."""
+        self.problem, self._test_wanted = "", True
+
+    def free(self) -> None:
+        """Ask the worker to give the memory of its models back."""
+        if self._client is not None and self._client.alive:
+            self._asked[self._client.free()] = None
+
+    def stop_worker(self) -> None:
+        """End the worker, and the job it is at; the next job starts it again."""
+        self._test_wanted = False
+        if self._client is not None:
+            self._client.stop("The worker was stopped. Run the job again when it is wanted.")
+
+    def close(self) -> None:
+        """End everything now, as when the add-on is disabled."""
+        for progress in self._locals.values():
+            progress.cancel()
+        for state in list(self.jobs):
+            if not state.ended:
+                self._end(state, "cancelled")
+        if self._client is not None:
+            self._client.kill()
+        self._client = None
+        for kept in (self._asked, self._threads, self._locals, self._generators):
+            kept.clear()
+        self.hello, self.status, self._test_wanted = {}, {}, False
+
+    # --- what is asked about it -----------------------------------------------------------------------------------
+
+    @property
+    def connection(self) -> str:
+        """Of the worker: off, starting or ready."""
+        if self._client is None or not self._client.alive:
+            return "off"
+        return "ready" if self._client.ready else "starting"
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything will happen without being asked for."""
+        return self._test_wanted or bool(self._asked) or any(not job.ended for job in self.jobs)
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a worker process."""
+        return self._client is not None and self._client.alive
+
+    @property
+    def waits_for_thread(self) -> bool:
+        """Whether the next thing to happen is the end of a thread or word from the worker."""
+        return not self._generators
+
+    # --- what happens by itself -----------------------------------------------------------------------------------
+
+    def tick(self, seconds: float = 0.002) -> None:
+        """Do what can be done without waiting.
+
+        Args:
+            seconds: for how long steps of results may be applied; the last one may end later.
+        """
+        if self._client is not None:
+            for event in self._client.poll():
+                self._take(event)
+        if self._test_wanted:
+            self._ask_status()
+        for state in list(self.jobs):
+            if state.state == "preparing":
+                self._take_inputs(state)
+        working = any(job.state in ("running", "storing") for job in self.jobs)
+        if not working and (state := next((job for job in self.jobs if not job.ended and job.state != "held"), None)):
+            if state.state == "waiting":
+                self._begin(state)
+        for state in [job for job in self.jobs if job.state in ("running", "storing")]:
+            self._take_results(state)
+        self._apply(time.monotonic() + seconds)
+
+    def _ask_status(self) -> None:
+        try:
+            client = self._started_client()
+        except JobError as error:
+            self.problem, self._test_wanted = str(error), False
+            return
+        if client is not None:
+            self._asked[client.run("status")] = None
+            self._test_wanted = False
+
+    def _started_client(self) -> WorkerClient | None:
+        """The client of a worker that runs; None while another one has to end first."""
+        command = list(self._command())
+        client = self._client
+        if client is not None and client.alive and (client.command != command or client.ending):
+            client.stop("The worker was exchanged for another. Run the job again.")
+            return None
+        if client is None or client.command != command:
+            client = self._client = WorkerClient(command, self._patience)
+            client.log = self.log
+        if (failed := client.start()) is not None:
+            raise JobError(failed.sentence)
+        self.problem = ""
+        return client
+
+    def _take_inputs(self, state: JobState) -> None:
+        thread = self._threads[state]
+        if not thread.finished:
+            return
+        if thread.error is not None:
+            del self._threads[state]
+            self._end(state, "failed", _sentence_of(thread.error, self.log))
+        else:
+            state.state = "waiting"
+            state.folder = thread.result[0]
+
+    def _begin(self, state: JobState) -> None:
+        request = state.request
+        if isinstance(request, LocalRequest):
+            progress = self._locals[state] = LocalProgress(state, self.log)
+            self._threads[state] = Background(lambda: request.work(progress))
+            state.state = "running"
+            return
+        try:
+            client = self._started_client()
+        except JobError as error:
+            del self._threads[state]
+            self.problem = str(error)
+            self._end(state, "failed", str(error))
+            return
+        if client is not None:
+            _, files = self._threads.pop(state).result
+            self._asked[client.run(request.task, request.settings, files)] = state
+            state.state, state.stage = "running", "starting"
+
+    def _take(self, event: Event) -> None:
+        """What the worker said."""
+        if event.kind == "ready":
+            self.hello, self.problem = event.fields, ""
+        elif event.kind == "ended":
+            self.hello, self.status = {}, {}
+            if event.fields.get("status") != 0:
+                self.problem = event.sentence
+        elif event.job is None or event.job not in self._asked:
+            if event.kind == "error":
+                self.log.append(event.sentence)
+        elif event.kind == "progress":
+            self._show(self._asked[event.job], event)
+        else:
+            state = self._asked.pop(event.job)
+            if state is not None:
+                self._finish(state, event)
+            elif event.kind == "result":
+                found = event.fields.get("findings")
+                self.status = {**self.status, **found} if isinstance(found, Mapping) else {}
+            elif event.fields.get("cause") != "cancelled":
+                self.problem = event.sentence
+
+    def _show(self, state: JobState | None, event: Event) -> None:
+        """Where a job stands; a worker of another make may leave fields out."""
+        if state is None:
+            return
+        stage, step, total, left = (event.fields.get(name) for name in ("stage", "step", "total", "seconds_left"))
+        state.stage = stage[:60] if isinstance(stage, str) else state.stage
+        state.step = step if isinstance(step, int) else 0
+        state.total = total if isinstance(total, int) and total > 0 else None
+        state.seconds_left = float(left) if isinstance(left, int | float) else None
+        preview = event.attachments.get("preview")
+        show = state.request.preview if isinstance(state.request, JobRequest) else None
+        if show is None or state.cancelling or not _is_picture(preview):
+            return
+        try:
+            show(preview)
+        except JobError:
+            pass  # what it was shown on is gone; the result will say so
+        except Exception:  # a defect of the preview must not cost the job
+            self.log.append(traceback.format_exc())
+
+    def _finish(self, state: JobState, event: Event) -> None:
+        """A job's result, which is kept in its folder, or its error."""
+        if event.kind == "error":
+            cancelled = event.fields.get("cause") == "cancelled"
+            self._end(state, "cancelled" if cancelled else "failed", "" if cancelled else event.sentence)
+        elif state.cancelling:
+            self._end(state, "cancelled")
+        else:
+            found = event.fields.get("findings")
+            state.findings = found if isinstance(found, Mapping) else {}
+            folder = state.folder
+            assert folder is not None
+            state.state, state.stage, state.total, state.seconds_left = "storing", "files", None, None
+            self._threads[state] = Background(lambda: store_results(folder, event.attachments))
+
+    def _take_results(self, state: JobState) -> None:
+        """The end of a thread that stored a result or did a local job."""
+        thread = self._threads.get(state)
+        if thread is None or not thread.finished:
+            return
+        del self._threads[state]
+        self._locals.pop(state, None)
+        if state.cancelling or isinstance(thread.error, Cancelled):
+            self._end(state, "cancelled")
+        elif thread.error is not None:
+            self._end(state, "failed", _sentence_of(thread.error, self.log))
+        else:
+            if isinstance(state.request, LocalRequest):
+                state.findings = thread.result
+            state.state, state.sentence = "held", ""
+
+    def _apply(self, until: float) -> None:
+        """Go on with the result that is being applied, or begin with the next one that can be."""
+        while True:
+            if not self._generators:
+                for state in self.jobs:
+                    if state.state == "held":
+                        state.sentence = self._hold(state)
+                        if not state.sentence:
+                            self._generators[state] = _generator_of(state)
+                            state.state, state.stage, state.total = "applying", "scene", None
+                            break
+            if not self._generators:
+                return
+            state, generator = next(iter(self._generators.items()))
+            try:
+                next(generator)
+            except StopIteration:
+                self._applied_to_end(state, "done", "")
+            except JobError as error:
+                self._applied_to_end(state, "failed", str(error))
+            except Exception as error:  # a defect must not stop the timer, and is shown with what to do
+                self._applied_to_end(state, "failed", _sentence_of(error, self.log))
+            # What is done with a finished result, a step of undo, must not meet the next one's first steps.
+            if state.ended or time.monotonic() >= until:
+                return
+
+    def _applied_to_end(self, state: JobState, ended: str, sentence: str) -> None:
+        del self._generators[state]
+        self._end(state, ended, sentence)
+        self._applied(state)
+
+    def _end(self, state: JobState, ended: str, sentence: str = "") -> None:
+        state.state, state.sentence, state.cancelling = ended, sentence, False
+        state.seconds, state.seconds_left = time.monotonic() - state.began, None
+        if sentence and ended == "failed":
+            self.log.append(f"{state.request.label}: {sentence}")
+
+
+def _generator_of(state: JobState) -> Iterator[None]:
+    """The steps of a result; what fails before the first step fails in it."""
+    if isinstance(state.request, LocalRequest):
+        yield from state.request.apply(state.findings)
+    else:
+        assert state.folder is not None
+        yield from state.request.apply(state.folder / "results", state.findings)
+
+
+def _is_picture(found: object) -> bool:
+    if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.ndim != 3:
+        return False
+    return found.shape[2] == 3 and 1 <= min(found.shape[:2]) and max(found.shape[:2]) <= _WIDEST_PREVIEW_PX
+
+
+def _sentence_of(error: BaseException, log: "collections.deque[str]") -> str:
+    """One line of an error; of a defect the traceback goes to the log."""
+    if isinstance(error, JobError | ProtocolError):
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return f"Expected the file {error.filename}, which is gone. Choose it again."
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        return f"The disk refused{where}: {error.strerror or error}. Choose another output folder or free some space."
+    log.append("".join(traceback.format_exception(error)))
+    return f"The add-on failed ({type(error).__name__}: {error}). This is a defect: copy the log and report it."

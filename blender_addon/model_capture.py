@@ -1,0 +1,97 @@
+"""Objects of the scene as models for the worker: captured at once into a .blend file, exported by a Blender of its own.
+
+The export with materials takes seconds; in a process of its own it holds nobody up.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import bpy
+
+from .job_queue import JobError
+from .logged_process import clean_environment
+
+_EXPORT_SECONDS = 600
+_SCRIPT = Path(__file__).with_name("model_export.py")
+_LONGEST_NAME = 60
+
+
+def captured_models(things: Sequence[bpy.types.Object]) -> dict[str, Callable[[], bytes]]:
+    """Capture objects as they are now.
+
+    Args:
+        things: objects of type MESH, at least one.
+
+    Returns:
+        By the names that the worker wants, `models/NAME.glb`, what gives the file's content; a thread may call it.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="onestep3d-models-")
+    library = Path(folder.name) / "objects.blend"
+    ordered = sorted(things, key=lambda thing: thing.name)
+    bpy.data.libraries.write(str(library), set(ordered), path_remap="ABSOLUTE")
+    library.with_name("names.json").write_text(json.dumps([thing.name for thing in ordered]), encoding="utf-8")
+    export = _Export(folder, library, _blender())
+    names = _file_names([thing.name for thing in ordered])
+    return {f"models/{name}.glb": export.file(number) for number, name in enumerate(names)}
+
+
+class _Export:
+    """The export, which happens when the first file is asked for."""
+
+    def __init__(self, folder: "tempfile.TemporaryDirectory[str]", library: Path, blender: list[str]) -> None:
+        self._folder, self._library, self._blender = folder, library, blender
+        self._lock = threading.Lock()
+        self._exported = False
+
+    def file(self, number: int) -> Callable[[], bytes]:
+        """What gives the content of one of the files."""
+        return lambda: self._content(number)
+
+    def _content(self, number: int) -> bytes:
+        target = Path(self._folder.name)
+        with self._lock:
+            if not self._exported:
+                self._run(target)
+                self._exported = True
+        try:
+            return (target / f"{number}.glb").read_bytes()
+        except OSError:
+            raise JobError("Blender's glTF exporter left out one of the objects; see that each has faces.") from None
+
+    def _run(self, target: Path) -> None:
+        command = [*self._blender, str(_SCRIPT), "--", *map(str, (self._library, target / "names.json", target))]
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=clean_environment(),
+                timeout=_EXPORT_SECONDS,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise JobError(f"The objects cannot be exported: {error}. Try fewer at a time.") from None
+        if done.returncode != 0:
+            said = done.stdout.decode("utf-8", "replace").strip().splitlines() or [f"status {done.returncode}"]
+            raise JobError(f"The objects cannot be exported: {said[-1][:200]}. Try them one by one.")
+
+
+def _blender() -> list[str]:
+    """The command that runs a script in a Blender like this one; its Python alone where Blender is a module."""
+    if not bpy.app.binary_path:
+        return [sys.executable]
+    options = ["--background", "--factory-startup", "--disable-autoexec", "--python-exit-code", "1", "--python"]
+    return [bpy.app.binary_path, *options]
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """Names of files that every system admits, one an object."""
+    plain = [re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:_LONGEST_NAME].strip("_") or "object" for name in names]
+    folded = [name.casefold() for name in plain]
+    return [f"{name}-{number}" if folded.count(name.casefold()) > 1 else name for number, name in enumerate(plain, 1)]

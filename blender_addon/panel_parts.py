@@ -1,0 +1,92 @@
+"""Parts that several panels draw: a button that turns into Cancel, a sentence over several lines."""
+
+import textwrap
+
+import bpy
+
+from . import jobs
+from .job_queue import JobState
+
+_LETTER_PX = 6.2
+"""Mean width of a letter of the interface's font at scale 1."""
+_MARGIN_PX = 60
+
+
+def draw_start_button(layout: bpy.types.UILayout, idname: str, text: str, icon: str = "NONE") -> None:
+    """Draw the button of a job; while one is on its way, its progress and Cancel.
+
+    Args:
+        layout: to draw in.
+        idname: of the operator.
+        text: on the button.
+        icon: beside the text.
+    """
+    state, column = jobs.active(idname), layout.column(align=True)
+    row = column.row()
+    row.scale_y = 1.4
+    if state is None:
+        row.operator(idname, text=text, icon=icon)
+        return
+    row.enabled = not state.cancelling
+    row.operator("onestep3d.cancel_job", text="Cancel", icon="CANCEL").number = state.number
+    column.progress(factor=state.factor, type="BAR", text=progress_text(state))
+
+
+def draw_progress(layout: bpy.types.UILayout, state: JobState) -> None:
+    """Draw in one row how far a job is, and what cancels it.
+
+    Args:
+        layout: to draw in.
+        state: of a job that has not ended.
+    """
+    row = layout.row(align=True)
+    row.progress(factor=state.factor, type="BAR", text=progress_text(state))
+    button = row.row(align=True)
+    button.enabled = not state.cancelling
+    button.operator("onestep3d.cancel_job", text="", icon="CANCEL").number = state.number
+
+
+def progress_text(state: JobState) -> str:
+    """Return where a job stands, in a few words.
+
+    Args:
+        state: of a job that has not ended.
+    """
+    if state.cancelling:
+        return "Cancelling"
+    if state.state != "running":
+        return {"preparing": "Reading files", "waiting": "Waiting", "held": "Waiting", "applying": "Adding"}.get(
+            state.state, "Writing files"
+        )
+    steps = f" {state.step}/{state.total}" if state.total else ""
+    left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
+    return f"{state.stage.capitalize() or 'Running'}{steps}{left}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person says them.
+
+    Args:
+        seconds: at least 0.
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def wrapped_label(layout: bpy.types.UILayout, text: str, context: bpy.types.Context, icon: str = "NONE") -> None:
+    """Draw a sentence over as many lines as the region's width asks for.
+
+    Args:
+        layout: to draw in.
+        text: the sentence.
+        context: of the region.
+        icon: beside the first line.
+    """
+    width = context.region.width if context.region is not None else 300
+    scale = context.preferences.system.ui_scale
+    letters = max(16, int((width / scale - _MARGIN_PX) / _LETTER_PX))
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(textwrap.wrap(text, letters)):
+        column.label(text=line, icon=icon if number == 0 else ("BLANK1" if icon != "NONE" else "NONE"))

@@ -1,0 +1,123 @@
+"""The Blender extension as files: the add-on, and beside it what it shares with the worker."""
+
+import io
+import re
+import shutil
+import subprocess
+import tomllib
+import zipfile
+from pathlib import Path
+
+from distill_core.errors import UserError
+from gs_integration.formats.files import write_whole
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MANIFEST = "blender_manifest.toml"
+INDEX = "index.json"
+
+_ADDON = REPOSITORY / "blender_addon"
+_SHARED = REPOSITORY / "gs_integration"
+# A zip holds the day of each file: one day for all makes two builds of the same files the same bytes.
+_DAY = (2020, 1, 1, 0, 0, 0)
+_GENERATE_SECONDS = 120.0
+
+
+def addon_files() -> dict[str, bytes]:
+    """Every file of the extension, by its path in there.
+
+    Raises:
+        UserError: a copied module would take the place of one of the add-on's own.
+    """
+    sources = {file.name: file for file in sorted(_ADDON.glob("*.py"))}
+    sources[MANIFEST] = _ADDON / MANIFEST
+    shared = {"protocol.py": _SHARED / "protocol.py", "LICENSE": REPOSITORY / "LICENSE"}
+    shared |= {f"formats/{file.name}": file for file in sorted((_SHARED / "formats").glob("*.py"))}
+    if twice := sorted(sources.keys() & shared.keys()):
+        raise UserError(f"Expected {twice[0]} in gs_integration alone, got one in blender_addon, too; remove that one.")
+    return {name: file.read_bytes() for name, file in sorted({**sources, **shared}.items())}
+
+
+def manifest_version(files: dict[str, bytes]) -> str:
+    """The version that the manifest states.
+
+    Args:
+        files: of the extension.
+
+    Raises:
+        UserError: it states none that Blender would take.
+    """
+    version = tomllib.loads(files[MANIFEST].decode()).get("version")
+    if not isinstance(version, str) or not re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", version):
+        raise UserError(f"{MANIFEST}: expected a version such as 1.2.3, got {version!r}; correct it.")
+    return version
+
+
+def write_zip(files: dict[str, bytes], file: Path) -> None:
+    """Write the extension as Blender installs it, whole or not at all; the same files make the same bytes.
+
+    Args:
+        files: of the extension.
+        file: the zip; one that is there is replaced.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zipped:
+        for name, content in files.items():
+            about = zipfile.ZipInfo(name, _DAY)
+            about.compress_type, about.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            zipped.writestr(about, content)
+    write_whole(file, whole.getvalue())
+
+
+def write_folder(files: dict[str, bytes], folder: Path) -> None:
+    """Write the extension unpacked; what was there of an earlier one is replaced.
+
+    Args:
+        files: of the extension.
+        folder: new, empty, or holding an unpacked extension.
+
+    Raises:
+        UserError: the folder holds something else.
+        OSError: it cannot be written.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
+        raise UserError(f"Expected an empty folder or an unpacked extension, got {folder}; choose another folder.")
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, content in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def write_index(repository: Path, blender: str) -> None:
+    """Let Blender write the index of a static extension repository.
+
+    Args:
+        repository: folder of zips.
+        blender: the executable.
+
+    Raises:
+        UserError: Blender cannot be started, or does not write the index.
+    """
+    command = [blender, "--factory-startup", "--command", "extension", "server-generate"]
+    try:
+        done = subprocess.run(
+            [*command, "--repo-dir", str(repository.resolve()), "--html"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_GENERATE_SECONDS,
+        )
+    except OSError as error:
+        raise UserError(
+            f"Expected to start Blender as {blender}, got: {error.strerror}; name one of version 4.2 or later: "
+            "--blender PATH."
+        ) from error
+    except subprocess.TimeoutExpired:
+        raise UserError(f"Expected an index from {blender} within {_GENERATE_SECONDS:g} s, got none.") from None
+    if done.returncode != 0 or not (repository / INDEX).is_file():
+        said = " ".join((done.stdout + done.stderr).split())[-400:]
+        raise UserError(f"Expected an index from {blender}, got status {done.returncode}: {said}")

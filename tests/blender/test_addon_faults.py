@@ -1,0 +1,164 @@
+"""Cancel at every stage, and workers that fail in every way: Blender stays free, the scene stays as it is."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.blender.addon_process import run_addon
+from tests.scripts.processes import allowed_seconds
+
+pytestmark = pytest.mark.blender
+
+# What a job is asked for, and what is pressed for it.
+ASKED = {
+    "views": ("generate_views", "settings.num_views = 4"),
+    "splats": ("make_splats", "settings.num_views, settings.iterations, settings.max_splats = 4, 60, 1000"),
+}
+
+CANCELLING = """
+# Operators return at once, as they do where there is a window.
+jobs.wait = lambda state: None
+jobs.start = lambda operator, request: jobs.submit(request) and {"FINISHED"}
+settings.picture_path = GIVEN["picture"]
+exec(GIVEN["choice"])
+press = getattr(bpy.ops.onestep3d, GIVEN["button"])
+stages, cancel_at, cancelled_at = [], None, None
+show = jobs.queue._show
+def watched(state, event):
+    global cancelled_at
+    show(state, event)
+    if state is not None and state.stage not in stages:
+        stages.append(state.stage)
+    if state is not None and state.stage == cancel_at and cancelled_at is None:
+        cancelled_at = time.monotonic()
+        jobs.cancel(state.number)
+jobs.queue._show = watched
+press()
+ticks(lambda: jobs.queue.jobs[-1].ended)
+found["whole"] = jobs.queue.jobs[-1].state
+found["stages"] = list(stages)
+before = things()
+found["seconds"], found["states"], found["longest"] = {}, {}, 0.0
+for stage in list(stages):
+    cancel_at, cancelled_at = stage, None
+    jobs.free_memory()  # so that the checkpoint is loaded anew
+    press()
+    state = jobs.queue.jobs[-1]
+    ticks(lambda: state.ended)
+    found["states"][stage] = [state.state, state.sentence]
+    found["seconds"][stage] = time.monotonic() - cancelled_at
+    assert things() == before, stage
+cancel_at = None
+press()
+ticks(lambda: jobs.queue.jobs[-1].ended)
+found["after"] = [jobs.queue.jobs[-1].state, jobs.queue.jobs[-1].sentence]
+"""
+
+
+@pytest.mark.parametrize("job", ASKED)
+def test_cancel_at_each_stage_leaves_the_scene_and_the_next_job_works(
+    job: str, shared_assets: Path, tmp_path: Path
+) -> None:
+    button, choice = ASKED[job]
+    picture = str(shared_assets / "pictures" / "backpack.png")
+    found = run_addon(CANCELLING, tmp_path, picture=picture, button=button, choice=choice)
+    assert found["whole"] == "done"
+    assert {"starting", "checkpoint", "picture", "views", "files"} <= set(found["stages"])
+    assert set(found["states"]) == set(found["stages"])
+    assert all(state == ["cancelled", ""] for state in found["states"].values()), found["states"]
+    # Blender itself is never held up; the worker obeys within a step, or is ended after two seconds and buried.
+    assert all(seconds < allowed_seconds(4.0) for seconds in found["seconds"].values()), found["seconds"]
+    assert found["after"] == ["done", ""]
+
+
+HELLO = """import json, os, sys, time
+os.write(1, json.dumps(dict(kind="hello", protocol={protocol}, tasks=[])).encode() + b"\\n")
+"""
+FAULTS = {
+    "no such Python": (None, "Cannot start the worker /no/such/python: No such file or directory. Choose"),
+    "a Python without the project": ("import sys; sys.exit(1)", "ended with status 1. Its log says why"),
+    "garbage": (HELLO.format(protocol=1) + "os.write(1, b'Loading\\n'); time.sleep(600)", "what is no message"),
+    "another protocol": (HELLO.format(protocol=9) + "time.sleep(600)", "Update the older of the two."),
+    "it hangs": (HELLO.format(protocol=1) + "time.sleep(600)", "no sign of life for 1 s and was ended. Run the job"),
+    "it says nothing": ("import time; time.sleep(600)", "did not say hello within 2 s. See its log, or try again."),
+    "kill -9": (HELLO.format(protocol=1) + "sys.stdin.readline(); os.kill(os.getpid(), 9)", "killed (SIGKILL)"),
+    "the memory is full": (
+        HELLO.format(protocol=1)
+        + "job = json.loads(sys.stdin.readline())['job']\n"
+        + "said = dict(kind='error', job=job, cause='memory', what='A.', why='The memory is full.', what_to_do='Do.')\n"
+        + "os.write(1, json.dumps(said).encode() + b'\\n'); time.sleep(600)",
+        "The memory is full. Do.",
+    ),
+}
+
+
+def test_what_is_wrong_with_a_worker_is_one_line_in_the_panel_and_the_scene_stays(
+    shared_assets: Path, tmp_path: Path
+) -> None:
+    """One Blender meets one bad worker after another, then a good one."""
+    workers = {}
+    for place, (name, (program, _)) in enumerate(FAULTS.items()):
+        file = tmp_path / f"worker{place}"
+        if program is not None:
+            file.write_text(f"#!{sys.executable} -SE\n{program}\n")
+            file.chmod(0o755)
+        workers[name] = str(file) if program is not None else "/no/such/python"
+    found = run_addon(
+        """
+jobs.queue._patience = client.Patience(hello=2.0, silence=1.0, cancel=1.0, terminate=0.5)
+settings.picture_path, settings.num_views = GIVEN["picture"], 4
+before = things()
+found["sentences"], found["reported"], found["problems"], found["seconds"] = {}, {}, {}, {}
+for name, program in GIVEN["workers"].items():
+    preferences.python = program
+    began = time.monotonic()
+    try:
+        bpy.ops.onestep3d.generate_views()
+    except RuntimeError as error:
+        found["reported"][name] = str(error)
+    found["seconds"][name] = time.monotonic() - began
+    found["sentences"][name] = jobs.queue.jobs[-1].sentence
+    ticks(lambda: jobs.queue.connection == "off" or jobs.queue.connection == "ready", 30)
+    found["problems"][name] = jobs.queue.problem
+    assert things() == before, name
+preferences.python = GIVEN["python"]
+jobs.queue._patience = client.Patience()
+found["good"] = list(bpy.ops.onestep3d.generate_views())
+found["problem"] = jobs.queue.problem
+""",
+        tmp_path,
+        picture=str(shared_assets / "pictures" / "backpack.png"),
+        workers=workers,
+    )
+    for name, (_, expected) in FAULTS.items():
+        sentence = found["sentences"][name]
+        assert expected in sentence, name
+        assert len(sentence) < 500
+        assert "\n" not in sentence
+        assert sentence in found["reported"][name]
+    assert (found["good"], found["problem"]) == (["FINISHED"], "")
+
+
+def test_disabling_ends_the_job_and_the_worker_and_enabling_works_again(shared_assets: Path, tmp_path: Path) -> None:
+    found = run_addon(
+        """
+jobs.start = lambda operator, request: jobs.submit(request) and {"FINISHED"}
+settings.picture_path, settings.num_views = GIVEN["picture"], 4
+bpy.ops.onestep3d.generate_views()
+ticks(lambda: jobs.queue.jobs[-1].stage not in ("", "starting"))
+process = jobs.queue._client._process
+before = things()
+addon_utils.disable("bl_ext.user_default.onestep3d")
+found["worker ended"] = process.poll() is not None
+found["scene as it was"] = things() == before
+assert addon_utils.enable("bl_ext.user_default.onestep3d", default_set=True) is not None
+found["jobs"] = len(jobs.queue.jobs)
+bpy.ops.onestep3d.generate_views()
+ticks(lambda: jobs.queue.jobs[-1].ended)
+found["after"] = jobs.queue.jobs[-1].state
+""",
+        tmp_path,
+        picture=str(shared_assets / "pictures" / "backpack.png"),
+    )
+    assert found == {"worker ended": True, "scene as it was": True, "jobs": 0, "after": "done"}
