@@ -1,9 +1,9 @@
 """What the texture between the views costs: time beside the denoiser's, memory, and a mesh of a million triangles.
 
-Time: the products that take views to the texture and back, over whole steps of the joint process, beside the network's
-own time. Memory: of the matrices, over a grid of texture and view sizes; entries number a few a pixel and a few a
-texel, so they should grow with the sum of both and not with the product. A million triangles: the whole program, on a
-mesh without texture coordinates. The shape of all is a bumpy ring, which is made here.
+Time: the products that take views to the texture and back, over whole steps of the joint process and the gathering at
+the end, beside the network's own time. Memory: of the matrices, over a grid of texture and view sizes; entries number a
+few a pixel and a few a texel, so they should grow with the sum of both and not with the product. A million triangles:
+the whole program, on a mesh without texture coordinates. The shape of all is a bumpy ring, which is made here.
 """
 
 import json
@@ -156,10 +156,12 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
     from distill_core.diffusion.samplers import ddim_step
     from distill_core.diffusion.time_grids import uniform_times
     from distill_core.models.checkpoint_loading import load_generator
+    from distill_core.progress import SilentProgress
     from distill_core.rays import stack_cameras
     from distill_core.synchronization.loop import synchronize
     from distill_core.synchronization.steps import JointProcess
     from distill_core.synchronization.strategies import strategy_named
+    from gs_integration.joined_texture import gathered, joining_projection
     from gs_integration.pipelines.image_to_views import network_picture
     from gs_integration.texture_denoising import ChanneledTexture, SurfaceColours
     from gs_integration.texture_feedback import FedBack
@@ -170,15 +172,22 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
     cameras = fibonacci_rig(settings.num_views, width=side, height=side)
     began = time.perf_counter()
     projection = TextureProjection(mesh, cameras, settings.texture_size)
-    texture, network = _ClockedTexture(ChanneledTexture(projection)), _ClockedDenoiser(generator.view_network)
+    joining = joining_projection(mesh, projection, SilentProgress())
+    texture, network = _ClockedTexture(ChanneledTexture(joining)), _ClockedDenoiser(generator.view_network)
     random = torch.Generator().manual_seed(0)
-    denoiser = FedBack(SurfaceColours(network, projection.alpha.to(generator.device), random), texture)
+    colours = SurfaceColours(network, joining.alpha.to(generator.device), random)
     pixels = network_picture(front_picture(mesh).rgba).to(generator.device)
     source = stack_cameras([orbit_camera(0.0, PICTURE_ELEVATION, width=side, height=side)]).to(generator.device)
 
-    def joined(steps: int) -> None:
-        process = JointProcess(texture, denoiser, condition, strategy_named("instance-clean"))
-        synchronize(process, uniform_times(steps), lambda: ddim_step, random, device=generator.device)
+    strategy = strategy_named("instance-clean")
+
+    def joined(steps: int) -> float:
+        """Seconds of gathering the texture at the end."""
+        denoiser = FedBack(colours, texture)
+        process = JointProcess(texture, denoiser, condition, strategy)
+        joint = synchronize(process, uniform_times(steps), lambda: ddim_step, random, device=generator.device)
+        ended = _now(joint.own_clean)
+        return _now(gathered(projection, joint, strategy)) - ended
 
     with torch.inference_mode():
         targets = stack_cameras(cameras).to(generator.device)
@@ -186,7 +195,7 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
         joined(2)  # makes the matrices, compiles kernels, touches memory
         prepared = time.perf_counter()
         network.seconds = texture.seconds = 0.0
-        joined(settings.steps)
+        gathering = joined(settings.steps)
         ended = time.perf_counter()
     return {
         "threads": torch.get_num_threads(),
@@ -194,8 +203,10 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
         "steps": settings.steps,
         "network_seconds": network.seconds,
         "projection_seconds": texture.seconds,
+        "gathering_seconds": gathering,
         "all_seconds": ended - prepared,
-        "share": texture.seconds / network.seconds,
+        "share": (texture.seconds + gathering) / network.seconds,
+        "joined_texels": joining.texture_size,
         "before_seconds": prepared - began,
     }
 
@@ -282,7 +293,9 @@ def table(result: dict[str, Any]) -> str:
         f"| {steps['views']} views, {steps['steps']} steps, {steps['threads']} threads | seconds |",
         "| --- | ---: |",
         f"| in the network | {steps['network_seconds']:.3f} |",
-        f"| projection and unprojection | {steps['projection_seconds']:.3f} |",
+        f"| projection and unprojection, joined at {steps['joined_texels']} texels a side "
+        f"| {steps['projection_seconds']:.3f} |",
+        f"| gathering the texture at the end | {steps['gathering_seconds']:.3f} |",
         f"| **their share of the network's** | **{100 * steps['share']:.1f} %** |",
         f"| all of the steps | {steps['all_seconds']:.3f} |",
         "",

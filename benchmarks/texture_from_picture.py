@@ -5,6 +5,7 @@ never had a texture after a picture of something else. Unwrapping counts apart f
 picture, fitting it, all views, the texture and every file belong to. A stopped measurement goes on where it was.
 """
 
+import statistics
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -128,27 +129,42 @@ def _textured(
 
 
 def table(result: dict[str, Any]) -> str:
-    """Return the figures as a Markdown table.
+    """Return the worst of every folder of meshes as a Markdown table; the figures of each mesh are in the JSON file.
 
     Args:
         result: what `run` returned.
     """
-    lines = [
-        "| mesh | faces | coordinates | unwrapping (s) | all else (s) | textured of what views show | "
-        "consistency (dB) | lowest view (dB) | seams |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    folders: dict[str, list[dict[str, Any]]] = {}
     for row in result["meshes"]:
-        lines.append(
-            f"| {row['mesh']} | {row['faces']} | {row['coordinates']} | {row['unwrapping_seconds']:.1f} | "
-            f"{row['seconds']:.1f} | {100 * row['textured_share']:.1f} % | {row['consistency_psnr']:.1f} | "
-            f"{row['consistency_psnr_lowest_view']:.1f} | {row['seam_ratio']:.2f} |"
-        )
-    lines.append(
-        f"| **worst** | | | | **{result['most_seconds']:.1f}** | **{100 * result['lowest_textured_share']:.1f} %** | "
-        f"**{result['lowest_consistency_psnr']:.1f}** | | |"
-    )
+        folders.setdefault(row["mesh"].partition("/")[0], []).append(row)
+    lines = [
+        "| meshes | number | unwrapping, at most (s) | all else, at most (s) | textured of what views show, at least | "
+        "consistency, at least (dB) | seams, median |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for folder, rows in folders.items():
+        lines.append(_summary(f"`{folder}`", rows))
+    if len(folders) > 1:
+        lines.append(_summary("**all**", result["meshes"]))
     return "\n".join(lines)
+
+
+def _summary(words: str, rows: list[dict[str, Any]]) -> str:
+    """One line: the worst of some rows, each figure with the mesh whose it is."""
+
+    def named(row: dict[str, Any], figure: str) -> str:
+        return f"{figure} ({row['mesh'].partition('/')[2]})"
+
+    unwrapping, slowest = (max(rows, key=lambda row: row[seconds]) for seconds in ("unwrapping_seconds", "seconds"))
+    barest, least = (min(rows, key=lambda row: row[figure]) for figure in ("textured_share", "consistency_psnr"))
+    cells = [
+        named(unwrapping, f"{unwrapping['unwrapping_seconds']:.1f}"),
+        named(slowest, f"{slowest['seconds']:.1f}"),
+        named(barest, f"{100 * barest['textured_share']:.1f} %"),
+        named(least, f"{least['consistency_psnr']:.1f}"),
+        f"{statistics.median(row['seam_ratio'] for row in rows):.2f}",
+    ]
+    return f"| {words} | {len(rows)} | {' | '.join(cells)} |"
 
 
 def _keep(file: Path, result: "TexturedResult") -> None:

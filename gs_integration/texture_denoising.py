@@ -6,6 +6,7 @@ map linearly, and only the denoiser knows of alpha.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from distill_core.diffusion.denoiser import Denoiser
 from distill_core.diffusion.schedules import Schedule, per_sample
 from distill_core.guide import extended_colours
-from distill_core.synchronization.projections import Votes
+from distill_core.synchronization.projections import LastVotes, Votes
 from gs_integration.texture_projection import TextureProjection
 
 _RIM_WEIGHT = 0.05
@@ -55,8 +56,8 @@ class ChanneledTexture:
         return self.projection.project(canonical)
 
     def unproject(self, instances: Float[Tensor, "views channels height width"]) -> Votes:
-        """Return what views say of the texture."""
-        return self.projection.unproject(instances)
+        """Return what views say of the texture; those asked for last are not gathered again."""
+        return self._votes(instances)
 
     def canonical_noise(self, generator: torch.Generator) -> Float[Tensor, "channels size size"]:
         """Return a standard normal texture."""
@@ -65,6 +66,10 @@ class ChanneledTexture:
     def initial_noise(self, generator: torch.Generator) -> Float[Tensor, "views channels height width"]:
         """Return views that are standard normal and white each, and the same on the surface."""
         return self.projection.initial_noise(generator, self.channels)
+
+    @cached_property
+    def _votes(self) -> LastVotes:
+        return LastVotes(self.projection.unproject)
 
 
 @dataclass(frozen=True)

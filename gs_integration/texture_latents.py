@@ -9,7 +9,7 @@ from torch import Tensor
 from distill_core.diffusion.denoiser import Denoiser
 from distill_core.diffusion.schedules import Schedule, per_sample
 from distill_core.models.latent_codec import LatentCodec
-from distill_core.synchronization.projections import Votes
+from distill_core.synchronization.projections import LastVotes, Votes
 from gs_integration.texture_projection import TextureProjection
 
 
@@ -88,7 +88,8 @@ class EncodedTexture:
     ) -> None:
         self._pixels, self._latents, self._codec = pixels, latents, codec
         self._background = torch.tensor(background).reshape(1, 3, 1, 1)
-        self._last: tuple[Tensor, Votes] | None = None
+        # A preview asks for what has just been joined; decoding is the dear part.
+        self._votes = LastVotes(lambda latents: pixels.unproject(codec.decode(latents).clamp(-1, 1)))
 
     @property
     def canonical_shape(self) -> tuple[int, int, int]:
@@ -109,10 +110,7 @@ class EncodedTexture:
 
     def unproject(self, instances: Float[Tensor, "views channels height width"]) -> Votes:
         """Return what the decoded views say of the texture."""
-        # A preview asks for what has just been joined; decoding is the dear part.
-        if self._last is None or self._last[0] is not instances:
-            self._last = instances, self._pixels.unproject(self._codec.decode(instances).clamp(-1, 1))
-        return self._last[1]
+        return self._votes(instances)
 
     def canonical_noise(self, generator: torch.Generator) -> Float[Tensor, "3 size size"]:
         """Return a standard normal texture."""

@@ -25,10 +25,12 @@ from gs_integration.texture_filling import TextureFilling, fill_texture
 from gs_integration.texture_views import (
     SeenTexels,
     ShownTexels,
+    least_samples,
     noise_weights,
     samples_for,
     seen_texels,
     shown_texels,
+    texels_a_narrow_pixel,
     texels_a_pixel,
 )
 from renderers.mesh_rendering import RenderableMesh, prepare
@@ -201,6 +203,11 @@ class TextureProjection:
         return torch.from_numpy(self._shown.shares.astype(np.float32))[:, None]
 
     @property
+    def texels_a_narrow_pixel(self) -> float:
+        """How many texels fit along the side of the narrowest pixel, that of what lies nearest to a camera."""
+        return texels_a_narrow_pixel(self._renderable, self.surface, self.cameras)
+
+    @property
     def coverage(self) -> TextureCoverage:
         """How much of the texture comes from the views."""
         size = self.texture_size
@@ -230,7 +237,7 @@ class TextureProjection:
 
     @cached_property
     def _shown(self) -> ShownTexels:
-        samples = samples_for(self._texels_a_pixel)
+        samples = max(samples_for(self._texels_a_pixel), least_samples(self.cameras))
         return shown_texels(self._renderable, self.cameras, self._filling.stands_for, samples)
 
     @cached_property

@@ -22,6 +22,7 @@ sees the texel."""
 LEAST_COSINE = 0.1
 """Views flatter than 84 degrees from the normal show a texel too narrow to count."""
 _MOST_SAMPLES = 4
+_SMALL_VIEW_PX = 128
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,44 @@ def texels_a_pixel(mesh: RenderableMesh, surface: TexelSurface, cameras: Sequenc
         surface: its texels.
         cameras: of the views.
     """
+    centre = (mesh.corners.reshape(-1, 3).min(axis=0) + mesh.corners.reshape(-1, 3).max(axis=0)) / 2
+    pixel = np.median([np.linalg.norm(camera.position - centre) / camera.fx for camera in cameras])
+    return float(pixel / _texel_width(mesh, surface))
+
+
+def texels_a_narrow_pixel(mesh: RenderableMesh, surface: TexelSurface, cameras: Sequence[Camera]) -> float:
+    """How many texels fit along the side of the narrowest pixel of all: that of the nearest corner in any view.
+
+    Args:
+        mesh: as it is rendered.
+        surface: its texels.
+        cameras: of the views, outside the mesh.
+    """
+    corners = mesh.corners.reshape(-1, 3)
+    pixels = []
+    for camera in cameras:
+        depths = corners @ camera.world_to_camera[2, :3] + camera.world_to_camera[2, 3]
+        in_front = depths[depths > 0]
+        if len(in_front):
+            pixels.append(in_front.min() / max(camera.fx, camera.fy))
+    return float(min(pixels, default=0.0) / _texel_width(mesh, surface))
+
+
+def _texel_width(mesh: RenderableMesh, surface: TexelSurface) -> float:
+    """The mean side of a texel in the mesh's world."""
     corners = mesh.corners
     doubled = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    texel = np.sqrt(doubled.sum() / 2 / max(1, len(surface.texels)))
-    centre = (corners.reshape(-1, 3).min(axis=0) + corners.reshape(-1, 3).max(axis=0)) / 2
-    pixel = np.median([np.linalg.norm(camera.position - centre) / camera.fx for camera in cameras])
-    return float(pixel / max(texel, 1e-12))
+    return max(float(np.sqrt(doubled.sum() / 2 / max(1, len(surface.texels)))), 1e-12)
 
 
 def samples_for(ratio: float) -> int:
     """Samples along a side of what is `ratio` times as wide as what it is sampled from, 1 to 4."""
     return int(np.clip(round(ratio), 1, _MOST_SAMPLES))
+
+
+def least_samples(cameras: Sequence[Camera]) -> int:
+    """Samples along a side of a pixel that views need whatever their texture: outlines are much of small pictures."""
+    return 2 if max(cameras[0].height, cameras[0].width) <= _SMALL_VIEW_PX else 1
 
 
 def seen_texels(
@@ -183,7 +211,7 @@ def noise_weights(mesh: RenderableMesh, cameras: Sequence[Camera], *, size: int,
     Returns:
         [V x h x w, parts]; rows of pixels beside the object are empty.
     """
-    samples = _MOST_SAMPLES if max(cameras[0].height, cameras[0].width) <= 128 else 2
+    samples = 2 * least_samples(cameras)
     side = size * int(np.clip(np.ceil(samples / texels_a_pixel), 1, 64))
     rows, parts = [], []
     for number, camera in enumerate(cameras):

@@ -82,6 +82,7 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.dataset_update",
     "gs_integration.densification",
     "gs_integration.initialization",
+    "gs_integration.joined_texture",
     "gs_integration.losses",
     "gs_integration.optimization",
     "gs_integration.picture_on_mesh",

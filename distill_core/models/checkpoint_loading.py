@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from distill_core.errors import UserError
+from distill_core.models.correspondence_tuning import CorrespondenceTuned
 from distill_core.models.settings import ViewGeneratorSettings
 from distill_core.models.solid_network import SolidNetwork
 from distill_core.models.view_generator import ViewGenerator
@@ -104,9 +105,10 @@ def save_generator(path: Path, generator: ViewGenerator, facts: Mapping[str, Any
 
 def new_generator(settings: ViewGeneratorSettings) -> ViewGenerator:
     """A view generator with fresh random weights, drawn from torch's default generator."""
-    return ViewGenerator(
-        SolidNetwork(settings.solid), ViewNetwork(settings.view, source_features=settings.solid.widths[-1]), settings
-    )
+    network = ViewNetwork(settings.view, source_features=settings.solid.widths[-1])
+    heads = settings.correspondence_heads
+    tuned = network if heads is None else CorrespondenceTuned(network, heads=heads)
+    return ViewGenerator(SolidNetwork(settings.solid), tuned, settings)
 
 
 def _empty_generator(settings: ViewGeneratorSettings) -> ViewGenerator:

@@ -1,6 +1,8 @@
 """Sizes of the small view generator; pydantic alone."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class SolidNetworkSettings(BaseModel):
@@ -41,3 +43,13 @@ class ViewGeneratorSettings(BaseModel):
 
     solid: SolidNetworkSettings = SolidNetworkSettings()
     view: ViewNetworkSettings = ViewNetworkSettings()
+    correspondence_heads: int | None = Field(
+        default=None, ge=1, description="heads of the attention between corresponding pixels of views; None has none"
+    )
+
+    @model_validator(mode="after")
+    def _heads_share_channels(self) -> Self:
+        heads = self.correspondence_heads
+        if heads is not None and (odd := [width for width in self.view.widths[:-1] if width % heads]):
+            raise ValueError(f"expected a number of --heads that divides the {odd[0]} channels of a level, got {heads}")
+        return self

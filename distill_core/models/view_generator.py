@@ -13,6 +13,7 @@ from distill_core.diffusion.samplers import SamplerStep, consistency_step, sampl
 from distill_core.diffusion.time_grids import uniform_times
 from distill_core.guide import Guide, guide_from_solid
 from distill_core.models.condition import ViewCondition
+from distill_core.models.correspondence_tuning import CorrespondenceTuned
 from distill_core.models.settings import ViewGeneratorSettings
 from distill_core.models.solid_network import SolidNetwork, SolidPrediction, solid_of
 from distill_core.models.view_network import ViewNetwork
@@ -44,11 +45,17 @@ class ViewGenerator:
 
     Args:
         solid_network: Predicts the solid behind a picture.
-        view_network: Turns noise, guide and pose into views; a Denoiser.
+        view_network: Turns noise, guide and pose into views; a Denoiser, perhaps with attention between the pixels of
+            views that show the same point.
         settings: What the networks are made of.
     """
 
-    def __init__(self, solid_network: SolidNetwork, view_network: ViewNetwork, settings: ViewGeneratorSettings) -> None:
+    def __init__(
+        self,
+        solid_network: SolidNetwork,
+        view_network: ViewNetwork | CorrespondenceTuned,
+        settings: ViewGeneratorSettings,
+    ) -> None:
         self.solid_network = solid_network.eval().requires_grad_(requires_grad=False)
         self.view_network = view_network.eval().requires_grad_(requires_grad=False)
         self.settings = settings

@@ -3,6 +3,7 @@
 Letters: m the weight of a view's vote for a canonical element, w = m / sum m, q = sum w^2.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -55,6 +56,27 @@ class Projection(Protocol):
         It comes from `canonical_noise` of the same generator, so that both describe one canonical noise.
         """
         ...
+
+
+class LastVotes:
+    """Unprojects views, and knows again those that it unprojected last.
+
+    What a step has just joined, its preview and the feedback of the next step ask for once more. Views are told apart
+    by which tensor they are, so none may be changed in place.
+
+    Args:
+        unproject: of a projection.
+    """
+
+    def __init__(self, unproject: Callable[[Tensor], Votes]) -> None:
+        self._unproject = unproject
+        self._last: tuple[Tensor, Votes] | None = None
+
+    def __call__(self, instances: Tensor) -> Votes:
+        """Return what views [V, C, h, w] say of the canonical sample."""
+        if self._last is None or self._last[0] is not instances:
+            self._last = instances, self._unproject(instances)
+        return self._last[1]
 
 
 def average(votes: Votes) -> Tensor:

@@ -22,6 +22,7 @@ from distill_core.rays import stack_cameras
 from distill_core.synchronization.loop import Synchronized, synchronize
 from distill_core.synchronization.steps import JointProcess
 from distill_core.synchronization.strategies import strategy_named
+from gs_integration.joined_texture import gathered, joining_projection, known_in_views
 from gs_integration.picture_on_mesh import fitted_camera, picture_texture, stretched_camera
 from gs_integration.pipelines.image_to_views import network_picture
 from gs_integration.pipelines.results import FramedSource
@@ -98,6 +99,7 @@ def place_picture(
 
 def joint_views(
     projection: TextureProjection,
+    joining: TextureProjection,
     mesh: TexturedMesh,
     placed: PlacedPicture,
     settings: TextureSettings,
@@ -107,7 +109,8 @@ def joint_views(
     """Denoise the views of a mesh together, or by the method that the settings name.
 
     Args:
-        projection: of the mesh.
+        projection: of the mesh, at the size that is asked for; the canonical sample that is returned has it too.
+        joining: the same views of the texture that they are joined in, from `joining_views`.
         mesh: the same.
         placed: the picture on it.
         settings: method, strategy, steps, seed.
@@ -116,18 +119,16 @@ def joint_views(
     """
     device = generator.device
     random = torch.Generator().manual_seed(settings.generator.seed)
-    alpha = projection.alpha
     known = None
     if placed.known is not None:
-        weighted = torch.cat([placed.known.colour * placed.known.trust, placed.known.trust])
-        known = projection.project(weighted).to(device)
-    preview = preview_on(projection)
+        known = known_in_views(placed.known, projection, joining).to(device)
+    preview = preview_on(joining)
     with torch.inference_mode():
         condition = surface_condition(generator, mesh, placed, projection.cameras)
         if settings.method != "synchronized":
             return relative_views(
                 settings.method,
-                SurfaceViews(projection, generator.view_network, condition, known),
+                SurfaceViews(joining, generator.view_network, condition, known),
                 placed.source.camera,
                 settings,
                 lambda: _sampler_step(settings.generator.sampler),
@@ -135,13 +136,13 @@ def joint_views(
                 progress,
                 preview,
             )
-        texture = ChanneledTexture(projection)
-        denoiser: Denoiser[ViewCondition] = SurfaceColours(generator.view_network, alpha.to(device), random, known)
+        texture, alpha = ChanneledTexture(joining), joining.alpha.to(device)
+        denoiser: Denoiser[ViewCondition] = SurfaceColours(generator.view_network, alpha, random, known)
         if settings.feed_back and settings.strategy != "none":
             denoiser = FedBack(denoiser, texture)
-        process = JointProcess(texture, denoiser, condition, strategy_named(settings.strategy))
-        return synchronize(
-            process,
+        strategy = strategy_named(settings.strategy)
+        joint = synchronize(
+            JointProcess(texture, denoiser, condition, strategy),
             uniform_times(settings.generator.steps),
             lambda: _sampler_step(settings.generator.sampler),
             random,
@@ -150,6 +151,23 @@ def joint_views(
             progress=progress,
             preview=preview,
         )
+        return replace(joint, canonical=gathered(projection, joint, strategy))
+
+
+def joining_views(
+    projection: TextureProjection, mesh: TexturedMesh, settings: TextureSettings, progress: Progress
+) -> TextureProjection:
+    """Return the views of the texture that they are joined in; only a joint process has one of another size.
+
+    Args:
+        projection: of the mesh, at the size that is asked for.
+        mesh: the same.
+        settings: name the method.
+        progress: hears of the stage "views on the mesh", and may cancel it.
+    """
+    if settings.method != "synchronized":
+        return projection
+    return joining_projection(mesh, projection, progress)
 
 
 def surface_condition(

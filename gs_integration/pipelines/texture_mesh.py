@@ -21,7 +21,7 @@ from distill_core.models.text_to_image import TextToImage
 from distill_core.models.view_generator import ViewGenerator
 from distill_core.progress import Progress
 from gs_integration.pipelines.image_to_views import framed_source
-from gs_integration.pipelines.texture_from_picture import PlacedPicture, joint_views, place_picture
+from gs_integration.pipelines.texture_from_picture import PlacedPicture, joining_views, joint_views, place_picture
 from gs_integration.pipelines.texture_from_prompt import picture_side, prompted_views
 from gs_integration.pipelines.texture_relatives import num_view_steps
 from gs_integration.pipelines.texture_results import TexturedResult
@@ -49,11 +49,20 @@ _OPAQUE = 128  # of 255; the renderer cuts what is below
 
 @dataclass(frozen=True)
 class _PaintedViews:
-    """What either kind of model ends with: projection, texture [3, S, S] and views [V, 3, h, w], both in 0..1."""
+    """What either kind of model ends with.
+
+    Attributes:
+        projection: of the mesh, at the size that is asked for.
+        texture: [3, S, S] in 0..1.
+        views: [V, 4, h, w] straight RGBA, each view's own last prediction.
+        joined_texels: along a side of the texture that the views were joined in.
+        placed: the picture on the mesh, if there is one.
+    """
 
     projection: TextureProjection
     texture: Tensor
-    own: Tensor
+    views: Tensor
+    joined_texels: int
     placed: PlacedPicture | None
 
 
@@ -101,10 +110,11 @@ def texture_mesh(
         unit_to_mesh=mesh.source_to_object @ np.linalg.inv(unit.source_to_object),
         texture=texture.numpy(),
         cameras=projection.cameras,
-        views=torch.cat([painted.own.clamp(0, 1), projection.alpha], 1).numpy(),
+        joined_texels=painted.joined_texels,
+        views=painted.views.clamp(0, 1).numpy(),
         coverage=projection.coverage,
         seams=seam_score(unwrapped.mesh, texture.numpy()),
-        consistency_psnr=consistency_psnr(painted.own, rendered).numpy(),
+        consistency_psnr=consistency_psnr(painted.views[:, :3], rendered).numpy(),
     )
 
 
@@ -117,10 +127,11 @@ def _painted_from_picture(
     placed = place_picture(mesh, source, settings, progress)
     cameras = target_cameras(mesh, settings, model.settings.view.resolution_px)
     projection = TextureProjection(mesh, cameras, settings.texture_size, progress=progress)
+    joining = joining_views(projection, mesh, settings, progress)
     progress.stage("views", num_view_steps(settings, len(cameras)))
-    joint = joint_views(projection, mesh, placed, settings, model, progress)
+    joint = joint_views(projection, joining, mesh, placed, settings, model, progress)
     texture, own = (values.float().cpu() * 0.5 + 0.5 for values in (joint.canonical, joint.own_clean))
-    return _PaintedViews(projection, texture, own, placed)
+    return _PaintedViews(projection, texture, torch.cat([own, joining.alpha], 1), joining.texture_size, placed)
 
 
 def _painted_from_prompt(
@@ -129,7 +140,8 @@ def _painted_from_prompt(
     cameras = target_cameras(mesh, settings, picture_side(settings.prompted, model))
     projection = TextureProjection(mesh, cameras, settings.texture_size, progress=progress)
     texture, own = prompted_views(projection, mesh, picture, settings, model, progress)
-    return _PaintedViews(projection, texture, own, None)
+    size = settings.texture_size if settings.prompted.canonical == "rgb" else settings.prompted.latent_texture_size
+    return _PaintedViews(projection, texture, torch.cat([own, projection.alpha], 1), size, None)
 
 
 def bare(unwrapped: UnwrappedMesh) -> UnwrappedMesh:

@@ -45,6 +45,7 @@ class TexturedResult:
         unwrapped: the mesh in the unit ball, with the coordinates of the texture.
         unit_to_mesh: [4, 4], from the unit ball to the mesh that was given.
         texture: [3, S, S] sRGB values in 0..1, row 0 on top.
+        joined_texels: along a side of the texture that the views were joined in, which may be smaller.
         cameras: V cameras of the views.
         views: [V, 4, h, w] straight RGBA: each view's own last prediction with the mesh's silhouette.
         coverage: how much of the texture comes from the views.
@@ -59,6 +60,7 @@ class TexturedResult:
     unwrapped: UnwrappedMesh
     unit_to_mesh: Float64[np.ndarray, "4 4"]
     texture: Float[np.ndarray, "3 size size"]
+    joined_texels: int
     cameras: list[Camera]
     views: Float[np.ndarray, "views 4 height width"]
     coverage: TextureCoverage
@@ -83,6 +85,7 @@ class TexturedResult:
                 "unwrapping_seconds": round(unwrapped.seconds, 3),
             },
             "views": len(self.cameras),
+            "texture": {"texels": self.texture.shape[1], "joined_at_texels": self.joined_texels},
             "coverage": {
                 "of_surface": round(self.coverage.surface_share, 4),
                 "of_what_views_show": round(self.coverage.view_share, 4),

@@ -1,7 +1,7 @@
-"""The three stages of training the view generator on models or records: solid, denoising, consistency.
+"""The stages of training the view generator on models or records: solid, denoising, consistency; correspondence.
 
-Each stage keeps its state and log in a folder of its own inside the output folder and goes on by the same call; the
-second and third leave a checkpoint, `model.safetensors`, there.
+Each stage keeps its state and log in a folder of its own inside the output folder and goes on by the same call; all but
+the first leave a checkpoint, `model.safetensors`, there.
 """
 
 import copy
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, assert_never
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from distill_core.distillation.batches import SolidBatches, ViewBatches
@@ -22,15 +23,18 @@ from distill_core.distillation.trainer import TrainingResult, train
 from distill_core.distillation.training_state import STATE_FILE
 from distill_core.errors import UserError
 from distill_core.models.checkpoint_loading import load_generator, new_generator, save_generator
+from distill_core.models.correspondence_tuning import CorrespondenceTuned
 from distill_core.models.settings import ViewGeneratorSettings
 from distill_core.models.solid_network import SolidNetwork
 from distill_core.models.view_generator import ViewGenerator
 from distill_core.models.view_network import ViewNetwork
 from distill_core.progress import Progress
+from distill_core.validation import user_error
 from gs_integration.pipelines.devices import torch_device
 from gs_integration.pipelines.training_data import TrainingData, open_training_data
 from gs_integration.pipelines.training_settings import (
     ConsistencyJob,
+    CorrespondenceJob,
     DenoisingJob,
     SolidJob,
     TrainingJob,
@@ -42,7 +46,7 @@ from gs_integration.pipelines.training_validation import one_step_figures
 CHECKPOINT_FILE = "model.safetensors"
 
 
-def train_generator(job: SolidJob | DenoisingJob | ConsistencyJob, progress: Progress) -> Path:
+def train_generator(job: SolidJob | DenoisingJob | ConsistencyJob | CorrespondenceJob, progress: Progress) -> Path:
     """Run one stage of the training, or go on with it.
 
     Args:
@@ -63,6 +67,8 @@ def train_generator(job: SolidJob | DenoisingJob | ConsistencyJob, progress: Pro
             return _train_denoising(job, progress)
         case ConsistencyJob():
             return _train_consistency(job, progress)
+        case CorrespondenceJob():
+            return _train_correspondence(job, progress)
         case _:
             assert_never(job)
 
@@ -114,7 +120,12 @@ def _train_denoising(job: DenoisingJob, progress: Progress) -> Path:
 
 def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
     folder, device = job.output_dir / "consistency", torch_device(job.device)
-    teacher = load_generator(_teacher_file(job), device)
+    teacher = load_generator(_stage_file(job, job.teacher, "denoising", "--teacher"), device)
+    if isinstance(teacher.view_network, CorrespondenceTuned):
+        raise UserError(
+            "Expected --teacher to be a checkpoint of the second stage, got one with attention between corresponding "
+            "pixels; distil first, then run `train.py correspondence`."
+        )
     data = open_training_data(job, teacher.settings.view.resolution_px)
     student = copy.deepcopy(teacher.view_network).requires_grad_(requires_grad=True)
     pairs = pairs_of(job.consistency, teacher.view_network)
@@ -140,6 +151,51 @@ def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
     return _saved(folder, teacher.solid_network, result, teacher.settings, job, data)
 
 
+def _train_correspondence(job: CorrespondenceJob, progress: Progress) -> Path:
+    folder, device = job.output_dir / "correspondence", torch_device(job.device)
+    generator = load_generator(_stage_file(job, job.generator, "consistency", "--generator"), device)
+    data = open_training_data(job, generator.settings.view.resolution_px)
+    student, networks = _with_correspondences(generator, job)
+    before = _fingerprint(student.state_dict())
+    student.attentions.requires_grad_(requires_grad=True)
+    result = train(
+        student.to(device),
+        Denoising(job.denoising, networks.view.sigma_data),
+        _view_batches(data, job, generator.solid_network),
+        job.training,
+        folder,
+        progress,
+        recipe=_recipe(
+            job,
+            data,
+            {
+                "networks": networks.model_dump(mode="json"),
+                "solid": _fingerprint(generator.solid_network.state_dict()),
+                "initial": before,
+                "denoising": job.denoising.model_dump(mode="json"),
+            },
+        ),
+        evaluate=_figures(job, generator.solid_network, networks),
+    )
+    return _saved(folder, generator.solid_network, result, networks, job, data)
+
+
+def _with_correspondences(
+    generator: ViewGenerator, job: CorrespondenceJob
+) -> tuple[CorrespondenceTuned, ViewGeneratorSettings]:
+    """The view network with its attention, which begins without effect unless the checkpoint brings it."""
+    network = generator.view_network
+    if isinstance(network, CorrespondenceTuned):
+        return network, generator.settings
+    try:
+        networks = ViewGeneratorSettings(**dict(generator.settings) | {"correspondence_heads": job.heads})
+    except ValidationError as error:
+        raise user_error(error) from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(job.training.seed)
+        return CorrespondenceTuned(network, heads=job.heads), networks
+
+
 def _view_batches(data: TrainingData, job: ViewJob, solid: SolidNetwork) -> ViewBatches:
     shares = {} if data.has_surfaces else {"surface_share": 0.0}
     return ViewBatches(data.source, job.draws_per_step, solid, seed=job.training.seed, **shares)
@@ -147,7 +203,7 @@ def _view_batches(data: TrainingData, job: ViewJob, solid: SolidNetwork) -> View
 
 def _figures(
     job: ViewJob, solid: SolidNetwork, networks: ViewGeneratorSettings
-) -> Callable[[ViewNetwork], Mapping[str, float]] | None:
+) -> Callable[[ViewNetwork | CorrespondenceTuned], Mapping[str, float]] | None:
     if job.validation is None:
         return None
     return one_step_figures(job.validation, job.validation_objects, solid, networks)
@@ -197,13 +253,14 @@ def _load(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None
         ) from error
 
 
-def _teacher_file(job: ConsistencyJob) -> Path:
-    given = job.teacher or job.output_dir / "denoising"
-    path = given / CHECKPOINT_FILE if given.is_dir() or job.teacher is None else given
+def _stage_file(job: ViewJob, named: Path | None, stage: str, option: str) -> Path:
+    """The checkpoint that an option names, or else the one that an earlier stage left in the output folder."""
+    given = named or job.output_dir / stage
+    path = given / CHECKPOINT_FILE if given.is_dir() or named is None else given
     if not path.is_file():
         raise UserError(
-            f"Expected the checkpoint of the second stage in {path}, got no file; run `train.py denoising` to its end "
-            "first or name a checkpoint with --teacher."
+            f"Expected a checkpoint of the {stage} stage in {path}, got no file; run `train.py {stage}` to its end "
+            f"first or name a checkpoint with {option}."
         )
     return path
 
@@ -211,7 +268,7 @@ def _teacher_file(job: ConsistencyJob) -> Path:
 def _saved(
     folder: Path,
     solid: SolidNetwork,
-    result: TrainingResult[ViewNetwork],
+    result: TrainingResult[ViewNetwork] | TrainingResult[CorrespondenceTuned],
     networks: ViewGeneratorSettings,
     job: ViewJob,
     data: TrainingData,

@@ -11,7 +11,7 @@ from distill_core.models.settings import SolidNetworkSettings, ViewGeneratorSett
 
 
 class TrainingJob(BaseModel):
-    """What the three stages of training a view generator have in common."""
+    """What the stages of training a view generator have in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,7 +55,7 @@ class SolidJob(TrainingJob):
 
 
 class ViewJob(TrainingJob):
-    """What the two stages of the view network have in common."""
+    """What the stages of the view network have in common."""
 
     validation: Path | None = Field(
         default=None, description="validation views; if given, log.jsonl says now and then what one step reaches there"
@@ -83,6 +83,18 @@ class ConsistencyJob(ViewJob):
         default=None, description="checkpoint of the second stage; the one in --output-dir if not given"
     )
     consistency: ConsistencySettings = ConsistencySettings()
+    training: TrainingSettings = TrainingSettings(learning_rate=3e-4, warmup_steps=100)
+
+
+class CorrespondenceJob(ViewJob):
+    """After them: attention between pixels that show the same point (MVDiffusion) on the view network, which stays."""
+
+    generator: Path | None = Field(
+        default=None,
+        description="checkpoint that gets the attention; that of the third stage in --output-dir if not given",
+    )
+    heads: int = Field(default=4, ge=1, description="heads of each attention; a checkpoint that has some keeps them")
+    denoising: DenoisingSettings = DenoisingSettings()
     training: TrainingSettings = TrainingSettings(learning_rate=3e-4, warmup_steps=100)
 
 

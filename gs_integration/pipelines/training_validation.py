@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from distill_core.errors import UserError
+from distill_core.models.correspondence_tuning import CorrespondenceTuned
 from distill_core.models.settings import ViewGeneratorSettings
 from distill_core.models.solid_network import SolidNetwork
 from distill_core.models.view_generator import ViewGenerator
@@ -18,7 +19,7 @@ _LOGGED = ("psnr", "psnr_inside", "silhouette_iou", "gradient_energy_ratio")
 
 def one_step_figures(
     validation: Path, num_objects: int, solid: SolidNetwork, networks: ViewGeneratorSettings
-) -> Callable[[ViewNetwork], dict[str, float]]:
+) -> Callable[[ViewNetwork | CorrespondenceTuned], dict[str, float]]:
     """Return what measures a view network on the first objects of a validation set, by SHA-256 of their names.
 
     Args:
@@ -38,7 +39,7 @@ def one_step_figures(
     with open_validation_set(validation, limit=num_objects) as folders:
         objects = [read_validation_object(folder, resolution=GENERATED_VIEW_PX) for folder in folders]
 
-    def measure(network: ViewNetwork) -> dict[str, float]:
+    def measure(network: ViewNetwork | CorrespondenceTuned) -> dict[str, float]:
         predict = view_predictor(ViewGenerator(solid, network, networks), GeneratorSettings(steps=1))
         summary = summarise([score_object("one step", truth, predict)[0] for truth in objects])
         return {f"validation_{name}": summary.figures[name] for name in _LOGGED}

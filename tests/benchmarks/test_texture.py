@@ -36,6 +36,7 @@ def test_time_and_memory_are_measured(monkeypatch: pytest.MonkeyPatch, repositor
     steps = result["time"]
     assert 0 < steps["projection_seconds"] < steps["all_seconds"]
     assert 0 < steps["network_seconds"] < steps["all_seconds"]
+    assert 0 < steps["gathering_seconds"] < steps["all_seconds"]
     grown = growth(result["memory"])
     assert grown["product"] == 256
     # Entries a texel depend on how many parts a texel is cut into, which is at most 4 a side.

@@ -28,11 +28,21 @@ def test_a_mesh_gets_a_row_and_a_second_run_measures_nothing_again(shared_assets
     assert row["textured_share"] > 0.9
     assert (tmp_path / "results" / "eval" / "Duck" / "textured.glb").exists()
     assert (tmp_path / "comparison.png").exists()
-    assert "| eval/Duck |" in table(first)
+    assert f"| `eval` | 1 | {row['unwrapping_seconds']:.1f} (Duck) |" in table(first)
     # What the file says is believed: nothing was measured anew.
     rows = (tmp_path / "rows.jsonl").read_text().splitlines()
     (tmp_path / "rows.jsonl").write_text("\n".join([rows[0], json.dumps(json.loads(rows[1]) | {"seconds": 1234.5})]))
     assert run(settings(shared_assets, tmp_path))["most_seconds"] == 1234.5
+
+
+def test_the_table_names_the_worst_of_every_folder() -> None:
+    names = ("mesh", "unwrapping_seconds", "seconds", "textured_share", "consistency_psnr", "seam_ratio")
+    values = [("eval/a", 1, 9, 0.95, 33, 1), ("eval/b", 1, 12, 0.99, 31, 2), ("val/c", 1, 3, 1, 40, 4)]
+    rows = [dict(zip(names, each, strict=True)) for each in values]
+    lines = table({"meshes": rows}).splitlines()
+    assert lines[2] == "| `eval` | 2 | 1.0 (a) | 12.0 (b) | 95.0 % (a) | 31.0 (b) | 1.50 |"
+    assert lines[3].startswith("| `val` | 1 |")
+    assert lines[4] == "| **all** | 3 | 1.0 (a) | 12.0 (b) | 95.0 % (a) | 31.0 (b) | 2.00 |"
 
 
 def test_meshes_that_are_not_there_are_named(shared_assets: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as functional
 import trimesh
 
 from distill_core.camera_rigs import fibonacci_rig
@@ -57,6 +58,13 @@ def linear_views(mesh: TexturedMesh, cameras: list[Camera]) -> tuple[torch.Tenso
     return torch.stack(pictures), torch.from_numpy(rendered.depth > 0)
 
 
+def beside_a_jump(mesh: TexturedMesh, cameras: list[Camera]) -> torch.Tensor:
+    """Pixels [V, h, w] whose neighbours' depth differs by more than slanted surfaces of these shapes do."""
+    depth = torch.from_numpy(render_views(prepare(mesh), cameras).depth)
+    nearest, farthest = (-functional.max_pool2d(-depth, 3, 1, 1), functional.max_pool2d(depth, 3, 1, 1))
+    return farthest - nearest > 0.3
+
+
 def linear_texture(projection: TextureProjection) -> torch.Tensor:
     """The linear colour at the texels of the surface; elsewhere a value that would be seen at once."""
     size = projection.texture_size
@@ -99,7 +107,8 @@ def test_a_linear_colour_survives_the_way_to_the_texture(projection: TextureProj
 def test_a_linear_colour_survives_the_way_to_the_views(projection: TextureProjection) -> None:
     mesh = charted_box() if projection.surface.owner.max() == 11 else torus()
     views, _ = linear_views(mesh, projection.cameras)
-    inside = projection.alpha[:, 0] == 1
+    # Where one part hides another a pixel mixes both; the depth tells of its centre alone.
+    inside = (projection.alpha[:, 0] == 1) & ~beside_a_jump(mesh, projection.cameras)
     error = (projection.project(linear_texture(projection)) - views).permute(0, 2, 3, 1)[inside].abs()
     # At the edge of a chart the outer texel's centre stands for what lies up to a texel further out.
     assert error.mean() < 3e-3
