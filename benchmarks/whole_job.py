@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from benchmarks.evaluation_models import evaluation_models, render_pictures
 from distill_core.cameras import orbit_camera
+from distill_core.errors import UserError
 from distill_core.images import PICTURE_ENDINGS
 
 _PROGRAM = Path(__file__).resolve().parents[1] / "scripts" / "image_to_3dgs.py"
@@ -45,6 +46,9 @@ def run(settings: Settings) -> dict[str, Any]:
 
     Args:
         settings: which models.
+
+    Raises:
+        UserError: there are no pictures.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = settings.keep or Path(temporary)
@@ -54,10 +58,12 @@ def run(settings: Settings) -> dict[str, Any]:
             for name, mesh in evaluation_models(settings.models, settings.limit):
                 for variant in _VARIANTS:
                     _write_picture(mesh, variant, pictures / f"{name}_{variant}")
+        names = sorted(file.stem for file in pictures.iterdir() if file.suffix.lower() in PICTURE_ENDINGS)
+        if not names:
+            raise UserError(f"Expected pictures in {pictures}, found none; name another folder with --pictures.")
         command = [sys.executable, str(_PROGRAM), str(pictures), "--output-dir", str(folder / "results")]
         # What the program says of each picture goes to the terminal; standard output is for the table.
         status = subprocess.run(command, stdout=sys.stderr).returncode
-        names = sorted(file.stem for file in pictures.iterdir() if file.suffix.lower() in PICTURE_ENDINGS)
         rows = [_outcome(name, folder / "results") for name in names]
     complete = [row for row in rows if not row["missing"]]
     return {

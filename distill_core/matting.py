@@ -17,7 +17,10 @@ from distill_core.plain_background import fit_background, lab_of, object_before
 if TYPE_CHECKING:
     import torch
 
-NOTHING_SEPARATED = "No object could be separated from the background; give a mask or alpha."
+NOTHING_SEPARATED = (
+    "No object could be separated from the background, so the whole picture is taken as one; "
+    "give a picture with a mask of the object as its alpha."
+)
 
 # Alpha counts as a cut-out from this share of transparent pixels on (a window's round corners are none).
 _LEAST_TRANSPARENT_SHARE = 0.01

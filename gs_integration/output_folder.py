@@ -10,9 +10,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 
 from distill_core.errors import UserError
 
@@ -31,7 +32,7 @@ def check_replaceable(folder: Path, replaceable: Collection[str]) -> None:
 
     Args:
         folder: where the results shall be; need not exist.
-        replaceable: names of the files and folders that an earlier result consists of.
+        replaceable: the files that an earlier result consists of, such as "report.json" or "views/[0-9]*.png".
 
     Raises:
         UserError: it is a file, or holds something that is not an earlier result.
@@ -40,12 +41,39 @@ def check_replaceable(folder: Path, replaceable: Collection[str]) -> None:
         return
     if not folder.is_dir():
         raise UserError(f"Expected a folder for the results, got the file {folder}; choose another --output-dir.")
-    foreign = sorted(entry.name for entry in folder.iterdir() if entry.name not in replaceable)
+    foreign = sorted(_foreign(folder, [PurePosixPath(pattern).parts for pattern in replaceable]))
     if foreign:
         raise UserError(
             f"Expected a new or empty folder, or one with an earlier result, got {folder} with {foreign[0]!r}"
             f"{f' and {len(foreign) - 1} more' if len(foreign) > 1 else ''} in it; choose another --output-dir."
         )
+
+
+def check_outside(file: Path, folder: Path) -> None:
+    """Find out, before any work is done, whether what a result is made from would be replaced by it.
+
+    Args:
+        file: that the result is made from.
+        folder: where the result shall be.
+
+    Raises:
+        UserError: the file lies in the folder.
+    """
+    if file.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"Expected an --output-dir without {file.name} in it, which would be replaced, got {folder}; "
+            "choose another --output-dir."
+        )
+
+
+def _foreign(folder: Path, patterns: Sequence[tuple[str, ...]], depth: int = 0) -> Iterator[str]:
+    """Names in a folder that none of the patterns, part by part, admits; inside folders only where one goes deeper."""
+    for entry in folder.iterdir():
+        fitting = [pattern for pattern in patterns if len(pattern) > depth and fnmatchcase(entry.name, pattern[depth])]
+        if entry.is_dir() and any(len(pattern) > depth + 1 for pattern in fitting):
+            yield from (f"{entry.name}/{inner}" for inner in _foreign(entry, fitting, depth + 1))
+        elif not any(len(pattern) == depth + 1 for pattern in fitting):
+            yield entry.name
 
 
 @contextmanager
@@ -54,7 +82,7 @@ def complete_folder(folder: Path, replaceable: Collection[str]) -> Iterator[Path
 
     Args:
         folder: where the results shall be; its parents are made.
-        replaceable: names of the files and folders that an earlier result consists of.
+        replaceable: the files that an earlier result consists of, as in `check_replaceable`.
 
     Raises:
         UserError: as in `check_replaceable`.
@@ -69,6 +97,8 @@ def complete_folder(folder: Path, replaceable: Collection[str]) -> Iterator[Path
             yield temporary
             check_replaceable(folder, replaceable)
             _swap(temporary, folder)
+    except UserError as error:  # of a file in the temporary folder, which the person never named
+        raise UserError(str(error).replace(str(temporary), str(folder))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -17,7 +17,7 @@ class FitSettings(BaseModel):
         default=600,
         ge=1,
         le=100_000,
-        description="optimization steps, one view each; None means 25 a view, at least 800",
+        description="optimization steps, one view each; None stands for 25 a view, at least 800",
     )
     num_splats: int = Field(default=8_000, ge=16, le=2_000_000, description="number of splats to begin with")
     max_splats: int = Field(

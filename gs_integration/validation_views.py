@@ -83,8 +83,9 @@ def _record_folders(path: Path) -> Iterator[list[Path]]:
             with tarfile.open(tars[0]) as tar:
                 tar.extractall(unpacked, filter="data")
         except (tarfile.TarError, OSError) as error:
+            reason = str(error).splitlines()[0]
             raise UserError(
-                f"Expected a readable tar of views, got {tars[0]} ({error}); unpack or copy it again."
+                f"Expected a readable tar of views, got {tars[0]} ({reason}); unpack or copy it again."
             ) from error
         yield _folders_with_records(Path(unpacked))
 

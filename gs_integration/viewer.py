@@ -67,7 +67,7 @@ def serve(server: Any) -> None:
 
 
 def open_server(port: int) -> Any:
-    """An empty scene with z up (a viser.ViserServer).
+    """An empty scene with z up (a viser.ViserServer), which only this machine can reach.
 
     Args:
         port: the first port that is tried.
@@ -81,7 +81,8 @@ def open_server(port: int) -> Any:
         raise UserError(
             "Expected viser for --viewer, but it is not installed; install it with: pip install 'onestep3d[viewer]'."
         ) from error
-    server = viser.ViserServer(port=port, verbose=False)
+    # On this machine alone: a result is nobody else's business until its owner says so.
+    server = viser.ViserServer(host="127.0.0.1", port=port, verbose=False)
     server.scene.set_up_direction("+z")
     return server
 

@@ -7,6 +7,7 @@ settings and a progress that speaks to the terminal, and turns every ending into
     1     a bug, with its traceback
     2     something that the person can mend: one sentence on standard error
     130   Ctrl-C, within three seconds
+    141   nobody reads the output any more
 """
 
 import logging
@@ -24,6 +25,7 @@ from scripts.output_checks import check_output_file, check_output_folder, output
 Settings = TypeVar("Settings")
 
 USER_ERROR_STATUS = 2
+BROKEN_PIPE_STATUS = 141  # what a shell shows of a program that the signal of a closed pipe ended
 
 
 def run(
@@ -46,10 +48,12 @@ def run(
     os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
     with Interruption() as interruption:
         try:
-            status = _parse_and_call(main, settings_type, description, arguments)
-        except BaseException as error:
-            status = _status_of(error, interrupted=interruption.requested)
-        sys.stdout.flush()
+            status = _ended(main, settings_type, description, arguments, interruption)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the output has seen enough, as `head` has; what Python still holds goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = BROKEN_PIPE_STATUS
     sys.exit(status)
 
 
@@ -57,6 +61,24 @@ def say(text: str = "") -> None:
     """Write a line of the program's result to standard output."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def _ended(
+    main: Callable[[Settings, Progress], int | None],
+    settings_type: Any,
+    description: str | None,
+    arguments: list[str] | None,
+    interruption: Interruption,
+) -> int:
+    """Run the program and return its exit status, having said why if it is not 0; bugs are raised."""
+    try:
+        return _parse_and_call(main, settings_type, description, arguments)
+    except BaseException as error:
+        if interruption.requested or isinstance(error, KeyboardInterrupt | Cancelled):
+            # A library may have turned the interrupt into an error of its own.
+            interruption.announce()
+            return INTERRUPTED_STATUS
+        return _status_of(error)
 
 
 def _parse_and_call(
@@ -118,14 +140,10 @@ def _check_outputs(settings: Any) -> None:
         check_output_file(file)
 
 
-def _status_of(error: BaseException, *, interrupted: bool) -> int:
+def _status_of(error: BaseException) -> int:
     """Say what ended the program and return its exit status; bugs are raised again."""
-    if interrupted or isinstance(error, KeyboardInterrupt | Cancelled):
-        # A library may have turned the interrupt into an error of its own.
-        sys.stderr.write("\nStopped; what was finished is kept.\n")
-        return INTERRUPTED_STATUS
-    if isinstance(error, SystemExit):
-        raise error
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
     mendable = error if isinstance(error, UserError) else _mendable_cause(error)
     if mendable is None:
         raise error

@@ -27,6 +27,13 @@ class Interruption:
     def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._patience_seconds = patience_seconds
         self._requested = threading.Event()
+        self._announced = threading.Event()
+
+    def announce(self) -> None:
+        """Tell the person, once."""
+        if not self._announced.is_set():
+            self._announced.set()
+            sys.stderr.write("\nStopped; what was finished is kept.\n")
 
     @property
     def requested(self) -> bool:
@@ -73,6 +80,7 @@ class Interruption:
                 pass
         except TimeoutError:
             pass
+        self.announce()
         sys.stderr.flush()
         os._exit(INTERRUPTED_STATUS)
 

@@ -72,4 +72,4 @@ def _check_writable(folder: Path, option: str) -> None:
             pass
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, f"{error.strerror}; choose another path")
-        raise UserError(f"Expected to be able to write to {folder} ({option}), but {reason}.") from None
+        raise UserError(f"Expected a place for {option} that can be written to, got {folder}: {reason}.") from None

@@ -3,7 +3,7 @@
 import logging
 import shlex
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from distill_core.errors import UserError
 from distill_core.images import PICTURE_ENDINGS, Picture, read_picture
 from distill_core.progress import Progress
-from gs_integration.output_folder import check_replaceable
+from gs_integration.output_folder import check_outside, check_replaceable
 from gs_integration.pipelines.report import RunRecord, file_sha256, recorded_run, versions, write_json
 from gs_integration.pipelines.settings import GeneratorSettings
 from scripts.command_line import USER_ERROR_STATUS, say
@@ -55,7 +55,7 @@ class PictureJobs:
     def __init__(
         self,
         settings: GeneratorSettings,
-        replaceable: Collection[str],
+        replaceable: frozenset[str],
         make: Callable[[PictureJob], str],
         progress: Progress,
     ) -> None:
@@ -77,10 +77,25 @@ class PictureJobs:
             UserError: the picture, the checkpoint or the folder cannot be used.
         """
         check_replaceable(output_dir, self._replaceable)
+        check_outside(file, output_dir)
         with recorded_run(self._progress, command=shlex.join(["python", *sys.argv])) as run:
             picture = read_picture(file)
             generator = self._loaded_generator(run)
             return self._make(PictureJob(picture, output_dir, generator, run))
+
+    def check_batch(self, output_dir: Path) -> None:
+        """Find out whether results of many pictures, a folder each, may be written to a folder.
+
+        Raises:
+            UserError: it holds the result of one picture.
+        """
+        parts = {name.split("/")[0] for name in self._replaceable} - {BATCH_REPORT}
+        single = sorted(name for name in parts if (output_dir / name).exists())
+        if single:
+            raise UserError(
+                f"Expected a new folder, or one with earlier results of many pictures, got {output_dir} with the "
+                f"{single[0]!r} of one picture; choose another --output-dir."
+            )
 
     def _loaded_generator(self, run: RunRecord) -> "ViewGenerator":
         if self._generator is None:
@@ -120,9 +135,13 @@ def run_on_path(jobs: PictureJobs, path: Path, output_dir: Path) -> int:
 
 def _run_on_folder(jobs: PictureJobs, folder: Path, output_dir: Path) -> int:
     files = pictures_in(folder)
+    jobs.check_batch(output_dir)
+    for inner in sorted(entry.name for entry in folder.iterdir() if entry.is_dir()):
+        logger.warning("Pictures in the folder %s inside %s are passed over.", inner, folder)
     done: list[str] = []
     left_out: dict[str, str] = {}
     status = 0
+    _write_batch_report(output_dir, done, left_out, [file.name for file in files])
     for place, (file, name) in enumerate(zip(files, result_names(files), strict=True), start=1):
         logger.info("%d of %d: %s", place, len(files), file.name)
         try:
@@ -135,7 +154,7 @@ def _run_on_folder(jobs: PictureJobs, folder: Path, output_dir: Path) -> int:
             left_out[file.name] = str(mendable)
             logger.warning("%s is left out: %s", file.name, mendable)
             status = max(status, USER_ERROR_STATUS)
-        _write_batch_report(output_dir, done, left_out)
+        _write_batch_report(output_dir, done, left_out, [file.name for file in files[place:]])
     say(f"{len(done)} of {len(files)} pictures done; wrote {output_dir}")
     for name, reason in left_out.items():
         say(f"left out {name}: {reason}")
@@ -162,7 +181,14 @@ def result_names(files: list[Path]) -> list[str]:
     return [file.name if stems.count(file.stem.casefold()) > 1 else file.stem for file in files]
 
 
-def _write_batch_report(output_dir: Path, done: list[str], left_out: dict[str, str]) -> None:
+def _write_batch_report(output_dir: Path, done: list[str], left_out: dict[str, str], not_finished: list[str]) -> None:
+    """Say what became of the pictures; a stopped job leaves the rest in it."""
     output_dir.mkdir(parents=True, exist_ok=True)
-    report = {"command": shlex.join(["python", *sys.argv]), "done": done, "left_out": left_out, "versions": versions()}
+    report = {
+        "command": shlex.join(["python", *sys.argv]),
+        "done": done,
+        "left_out": left_out,
+        "not_finished": not_finished,
+        "versions": versions(),
+    }
     write_json(output_dir / BATCH_REPORT, report)

@@ -3,6 +3,7 @@
 Writes textured.glb, texture.png, turntable.mp4, preview.png, input.png, views/, transforms.json and report.json.
 """
 
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from distill_core.models.view_generator import ViewGenerator
     from gs_integration.pipelines.report import RunRecord
     from gs_integration.pipelines.texture_results import TexturedResult
+
+logger = logging.getLogger(__name__)
 
 
 class TextureMesh(TextureSettings):
@@ -48,14 +51,19 @@ class TextureMesh(TextureSettings):
 def main(settings: TextureMesh, progress: Progress) -> None:
     """Texture the mesh, write it, and say how well the views agree."""
     from distill_core.images import read_picture
-    from gs_integration.output_folder import check_replaceable
+    from gs_integration.output_folder import check_outside, check_replaceable
     from gs_integration.pipelines.report import recorded_run
     from gs_integration.pipelines.result_names import TEXTURE_RESULTS
     from renderers.meshes import load_mesh
 
     check_replaceable(settings.output_dir, TEXTURE_RESULTS)
+    for file in (settings.mesh, settings.image):
+        if file is not None:
+            check_outside(file, settings.output_dir)
     with recorded_run(progress, command=shlex.join(["python", *sys.argv])) as record:
         picture = None if settings.image is None else read_picture(settings.image)
+        if settings.up_axis == "auto" and settings.mesh.suffix.lower() in (".ply", ".stl"):
+            logger.info("The file does not say which axis points up: z is taken (--up-axis changes that).")
         mesh = load_mesh(settings.mesh, up_axis=None if settings.up_axis == "auto" else settings.up_axis)
         # Torch takes seconds to import: a picture or a mesh that cannot be used is refused before.
         from gs_integration.pipelines.texture_mesh import texture_mesh

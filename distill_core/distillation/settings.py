@@ -16,7 +16,9 @@ class TrainingSettings(BaseModel):
         default=None, ge=1, description="length in optimizer steps; resuming then repeats an uninterrupted run exactly"
     )
     max_minutes: float | None = Field(
-        default=None, gt=0, description="length in minutes of training, those before an interruption included"
+        default=None,
+        gt=0,
+        description="length in minutes of training, those before an interruption included; 60 where neither is given",
     )
     optimizer: Literal["muon", "adamw"] = Field(
         default="muon", description="muon orthogonalises the updates of large matrices, AdamW does the rest"

@@ -23,6 +23,7 @@ from gs_integration.evaluation import (
     score_object,
     summarise,
 )
+from gs_integration.output_folder import check_replaceable
 from gs_integration.pipelines.devices import torch_device
 from gs_integration.pipelines.report import file_sha256, versions, write_json
 from gs_integration.pipelines.settings import (
@@ -42,6 +43,7 @@ from gs_integration.validation_views import (
 SPLAT_OBJECTS = 25
 """Splats are measured on the first so many objects by SHA-256 of the name."""
 
+_RESULTS = frozenset({"metrics.json", "grid.png", "grid/*/*.png", "scores.jsonl"})
 _GRID_OBJECTS = 8
 _GRID_VIEWS = (1, 3, 5, 9)  # places among the target views: 45, 135, 225 degrees of the ring, and a random one
 _WHITE = 1.0
@@ -54,8 +56,9 @@ def evaluate_generator(settings: EvaluationSettings, output_dir: Path, progress:
         The summary of each method.
 
     Raises:
-        UserError: no validation set, no such checkpoint.
+        UserError: no validation set, no such checkpoint, other files in the folder.
     """
+    check_replaceable(output_dir, _RESULTS)
     methods = _methods(settings)
     output_dir.mkdir(parents=True, exist_ok=True)
     identity = _identity(settings)

@@ -1,5 +1,6 @@
 """The files of a result: pictures and cameras, splats, a film, a preview."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -61,15 +62,24 @@ def write_splats(file: Path, splats: Splats, axes: Literal["y-down", "z-up"]) ->
     return splats_to_world
 
 
-def write_sheet(file: Path, labelled: Sequence[tuple[str, np.ndarray]], *, side_px: int = _PREVIEW_PX) -> None:
-    """Write RGB pictures [3, H, W] side by side, the larger side of each as long as the preview's, with its label."""
+def write_sheet(
+    file: Path, labelled: Sequence[tuple[str, np.ndarray]], *, views: int | None = None, side_px: int = _PREVIEW_PX
+) -> None:
+    """Write RGB pictures [3, H, W] side by side, the larger side of each as long as the preview's, with its label.
+
+    Args:
+        file: to write.
+        labelled: the pictures.
+        views: how many they would be if each view did not stand above its render, as `side_by_side` orders them.
+        side_px: larger side of a picture.
+    """
     tiles = []
     for _, picture in labelled:
         height, width = picture.shape[1:]
         scale = side_px / max(width, height)
         opaque = np.concatenate([picture, np.ones_like(picture[:1])])
         tiles.append(resize_premultiplied(opaque, max(1, round(width * scale)), max(1, round(height * scale))))
-    write_png(file, contact_sheet(tiles, _PREVIEW_COLUMNS, [label for label, _ in labelled]))
+    write_png(file, contact_sheet(tiles, _columns(views or len(tiles)), [label for label, _ in labelled]))
 
 
 def side_by_side(
@@ -77,11 +87,24 @@ def side_by_side(
 ) -> list[tuple[str, np.ndarray]]:
     """Order labelled pictures for a sheet: rows of views, each above the row of its renders."""
     blank = ("", np.ones_like(views[0][1]))
+    columns = _columns(len(views))
     ordered: list[tuple[str, np.ndarray]] = []
-    for first in range(0, len(views), _PREVIEW_COLUMNS):
-        for row in (views[first : first + _PREVIEW_COLUMNS], renders[first : first + _PREVIEW_COLUMNS]):
-            ordered += [*row, *[blank] * (_PREVIEW_COLUMNS - len(row))]
+    for first in range(0, len(views), columns):
+        for row in (views[first : first + columns], renders[first : first + columns]):
+            ordered += [*row, *[blank] * (columns - len(row))]
     return ordered
+
+
+def _columns(pictures: int) -> int:
+    """Pictures in a row, so that rows are filled alike."""
+    return -(-pictures // -(-pictures // _PREVIEW_COLUMNS))
+
+
+def angles_label(camera: Camera) -> str:
+    """Where a camera stands: degrees around the object from its front, positive to its right, and above its horizon."""
+    x, y, z = camera.position
+    azimuth, elevation = math.degrees(math.atan2(x, -y)), math.degrees(math.atan2(z, math.hypot(x, y)))
+    return f"{azimuth:.0f}\N{DEGREE SIGN}, {elevation:.0f}\N{DEGREE SIGN}"
 
 
 def over_white(pictures: Float[np.ndarray, "*views 4 height width"]) -> Float[np.ndarray, "*views 3 height width"]:

@@ -43,12 +43,14 @@ class FramedSource:
 
     def elevation_sentence(self) -> str:
         """Say from which height the picture is taken to have been taken."""
+        side = "below" if round(self.elevation_degrees) < 0 else "above"
+        degrees = abs(self.elevation_degrees)
         if self.elevation_estimated:
             return (
-                f"The picture was taken from {self.elevation_degrees:.0f} degrees above the horizon as far as can be "
-                "told from it (--elevation-degrees changes that)."
+                f"The picture was taken from {degrees:.0f} degrees {side} the horizon as far as can be told from it "
+                "(--elevation-degrees changes that)."
             )
-        return f"The picture was taken from {self.elevation_degrees:g} degrees above the horizon, as given."
+        return f"The picture was taken from {degrees:g} degrees {side} the horizon, as given."
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class GeneratedViews:
 
     def labelled(self) -> list[tuple[str, np.ndarray]]:
         """The input and the views over white, RGB, each with a few words of what it is."""
-        words = [f"view {place}" for place in range(len(self.pictures))]
+        words = [result_files.angles_label(camera) for camera in self.cameras]
         pictures = [self.source.rgba, *self.pictures]
         return [(word, result_files.over_white(each)) for word, each in zip(["input", *words], pictures, strict=True)]
 
@@ -154,7 +156,7 @@ class SplatsFromPicture:
             self.views.write_pictures(
                 temporary, {"splats_to_world": splats_to_world.tolist(), "splats_file_path": "splats.ply"}
             )
-            result_files.write_sheet(temporary / "preview.png", self._preview())
+            result_files.write_sheet(temporary / "preview.png", self._preview(), views=1 + len(self.views.cameras))
             findings = {
                 **self.views.findings(),
                 "splats": {"count": len(self.splats), "axes": axes},

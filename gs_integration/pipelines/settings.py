@@ -1,9 +1,9 @@
 """Settings of the pipelines: names, types, defaults and help of everything that a person can choose. No torch here."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gs_integration.formats.arrays import Axes
 from gs_integration.settings import FitSettings
@@ -49,8 +49,8 @@ class PictureSettings(BaseModel):
     )
     matting: str = Field(
         default="auto",
-        description="how the background is removed: auto, alpha, border, grabcut, or the name of a "
-        "published model, which is downloaded (needs the extra `pretrained`)",
+        description="how the background is removed: auto, alpha, border, grabcut, or the name or folder of a "
+        "published ViTMatte model, which is downloaded (needs the extra `pretrained`)",
     )
 
 
@@ -73,19 +73,28 @@ class AngleSettings(BaseModel):
 
     picture: PictureSettings = PictureSettings()
     generator: GeneratorSettings = GeneratorSettings()
-    azimuths_degrees: tuple[float, ...] = Field(
+    azimuths_degrees: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = Field(
         default=(0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0),
         min_length=1,
         max_length=256,
         description="angles of the camera around the object, counted from the picture's camera; positive moves the "
         "camera to its right",
     )
-    elevations_degrees: tuple[float, ...] = Field(
+    elevations_degrees: tuple[Annotated[float, Field(ge=-90, le=90)], ...] = Field(
         default=(15.0,),
         min_length=1,
         max_length=256,
-        description="angles of the camera above the object's horizon: one for all views, or one a view",
+        description="angles of the generated views above the object's horizon, -90 to 90: one for all, or one a view",
     )
+
+    @model_validator(mode="after")
+    def _check_numbers(self) -> Self:
+        azimuths, elevations = len(self.azimuths_degrees), len(self.elevations_degrees)
+        if elevations not in (1, azimuths):
+            raise ValueError(
+                f"expected one --elevations-degrees for all views or one for each of {azimuths}, got {elevations}"
+            )
+        return self
 
 
 class GivenCameraSettings(BaseModel):
@@ -165,7 +174,9 @@ class EvaluationSettings(BaseModel):
     checkpoint: str | None = Field(
         default=None, description="name of or path to a checkpoint; none measures baselines alone"
     )
-    steps: tuple[int, ...] = Field(default=(1,), description="numbers of sampling steps, each measured on its own")
+    steps: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(
+        default=(1,), min_length=1, description="numbers of sampling steps, each measured on its own"
+    )
     sampler: Literal["consistency", "ddim"] = Field(
         default="consistency", description="consistency for a distilled generator, ddim for its teacher in many steps"
     )
@@ -181,3 +192,9 @@ class EvaluationSettings(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="where to compute; auto takes CUDA if present"
     )
+
+    @model_validator(mode="after")
+    def _check_something(self) -> Self:
+        if self.checkpoint is None and set(self.baseline) != {"copy"}:
+            raise ValueError("expected --checkpoint NAME, or --baseline copy and nothing else, got no checkpoint")
+        return self

@@ -141,7 +141,12 @@ class TexturedResult:
             if self.source is not None:
                 about["elevation_degrees"] = self.source.elevation_degrees
             result_files.write_pictures(temporary, self._input(), self.views, self.cameras, about)
-            result_files.write_sheet(temporary / "preview.png", self._preview(renderable), side_px=_PREVIEW_PX)
+            result_files.write_sheet(
+                temporary / "preview.png",
+                self._preview(renderable),
+                views=len(self.views) + (self.source is not None),
+                side_px=_PREVIEW_PX,
+            )
             write_json(temporary / "report.json", run.report(self.settings, **self.findings()))
 
     def _input(self) -> tuple[np.ndarray, Camera] | None:
@@ -149,7 +154,7 @@ class TexturedResult:
 
     def _preview(self, renderable: RenderableMesh) -> list[tuple[str, np.ndarray]]:
         """The picture, if there is one, and the views, below each the textured mesh from the same camera."""
-        words = [f"view {place}" for place in range(len(self.views))]
+        words = [result_files.angles_label(camera) for camera in self.cameras]
         pictures, cameras = list(self.views), list(self.cameras)
         if self.source is not None:
             words, pictures = ["input", *words], [self.source.rgba, *pictures]

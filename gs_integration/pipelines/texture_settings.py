@@ -79,6 +79,13 @@ class TextureSettings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _check_strategy(self) -> Self:
+        usual = type(self).model_fields["strategy"].default
+        if self.method != "synchronized" and self.strategy != usual:
+            raise ValueError(f"expected --strategy with --method synchronized alone, got it with {self.method}")
+        return self
+
+    @model_validator(mode="after")
     def _check_prompt(self) -> Self:
         prompted, generator, usual = self.prompted, self.generator, GeneratorSettings()
         if not prompted.text.prompt:

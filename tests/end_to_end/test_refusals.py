@@ -91,6 +91,15 @@ def test_results_never_take_the_place_of_other_files(shared_assets: Path, tmp_pa
     assert entries(tmp_path / "out") == {"thesis.txt"}
 
 
+def test_one_picture_and_many_do_not_share_a_folder(shared_assets: Path, tmp_path: Path):
+    folder = copies([shared_assets / "pictures" / "toy_bus.png"], tmp_path / "out" / "views")
+    single = entries(tmp_path / "out")
+    status, _, errors = run_program([VIEWS_PROGRAM, str(folder), "--output-dir", str(tmp_path / "out"), *TWO_ANGLES])
+    assert status == 2
+    assert "the 'views' of one picture" in errors
+    assert entries(tmp_path / "out") == single
+
+
 def test_an_output_folder_that_cannot_be_made_is_one_sentence(shared_assets: Path, tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     picture, folder = shared_assets / "pictures" / "toy_bus.png", tmp_path / "file" / "out"

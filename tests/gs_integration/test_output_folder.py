@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from distill_core.errors import UserError
-from gs_integration.output_folder import check_replaceable, complete_folder
+from gs_integration.output_folder import check_outside, check_replaceable, complete_folder
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-RESULTS = frozenset({"a.txt", "views"})
+RESULTS = frozenset({"a.txt", "views/[0-9]*.png"})
 
 
 def entries(folder: Path) -> list[str]:
@@ -62,6 +62,32 @@ def test_files_that_are_no_result_are_never_replaced(tmp_path: Path):
         (temporary / "a.txt").write_text("new")
     assert entries(tmp_path / "out") == ["thesis.txt"]
     assert entries(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("name", ["views/mine.png", "views/old/000.png", "views/000.txt"])
+def test_nor_are_they_inside_the_folders_of_a_result(tmp_path: Path, name: str):
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    (tmp_path / "out" / "views" / "000.png").write_text("of a result")
+    with pytest.raises(UserError, match=r"with 'views/"):
+        check_replaceable(tmp_path / "out", RESULTS)
+
+
+def test_what_a_result_is_made_from_is_not_replaced_by_it(tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    with pytest.raises(UserError, match=r"without a\.txt in it"):
+        check_outside(tmp_path / "link" / "a.txt", tmp_path / "out")
+    check_outside(tmp_path / "a.txt", tmp_path / "out")
+
+
+def test_an_error_names_the_folder_that_was_asked_for(tmp_path: Path):
+    with (
+        pytest.raises(UserError, match=rf"^{tmp_path}/out/a\.txt cannot"),
+        complete_folder(tmp_path / "out", RESULTS) as temporary,
+    ):
+        raise UserError(f"{temporary}/a.txt cannot be written.")
 
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path):

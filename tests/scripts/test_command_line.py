@@ -212,3 +212,16 @@ def test_ctrl_c_ends_any_program_within_three_seconds(program, tmp_path: Path, b
     assert status == 130
     assert "Traceback" not in error
     assert seconds < allowed_seconds(3.0)
+
+
+def test_a_reader_that_has_seen_enough_ends_the_program_silently(program) -> None:
+    """As with `| head -1`: the reader closes its end of the pipe before the program is done writing."""
+    body = "for line in range(100_000):\n    say(str(line))"
+    for arguments in (program(body), [*program(body), "--help"]):
+        with start_program(arguments) as process:
+            assert process.stdout is not None
+            process.stdout.close()
+            assert process.stderr is not None
+            errors = process.stderr.read()
+        assert errors == ""
+        assert process.returncode in (0, 141)
