@@ -2,6 +2,7 @@
 # make demo           one picture to splats: writes out/demo
 # make test           format, lint, types, imports, tests
 # make test-blender   what needs Blender itself (installs its Python module the first time)
+# make test-nerfstudio  nerfstudio's own parser on our records (installs it the first time)
 # make check-claims   the measured tables (hours; goes on where it stopped)
 # make format         put the code into shape
 
@@ -18,10 +19,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Numba and the tests use threads of their own choice; pyright need not ask for a newer pyright.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
+NERFSTUDIO_VERSION := 1.1.5
+NERFSTUDIO_VENV := .venv-nerfstudio
+NERFSTUDIO_STAMP := $(NERFSTUDIO_VENV)/.setup-complete-$(NERFSTUDIO_VERSION)
+
 BLENDER_VENV := .venv-blender
 BLENDER_STAMP := $(BLENDER_VENV)/.setup-complete-$(BLENDER_VERSION)
 
-.PHONY: setup setup-blender demo test test-blender check check-claims format
+.PHONY: setup setup-blender setup-nerfstudio demo test test-blender test-nerfstudio check check-claims format
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -54,6 +59,17 @@ $(BLENDER_STAMP): scripts/system_libraries.py
 	@rm -f $(BLENDER_VENV)/.setup-complete-*
 	@touch $@
 
+# Its pins clash with ours and with each other's newest versions, so only what its data parser imports is installed.
+setup-nerfstudio: $(NERFSTUDIO_STAMP)
+
+$(NERFSTUDIO_STAMP): constraints.txt
+	@test -x $(NERFSTUDIO_VENV)/bin/python || $(PYTHON) -m venv $(NERFSTUDIO_VENV)
+	@echo "Installing nerfstudio's data parser into $(NERFSTUDIO_VENV) (minutes the first time)"
+	@$(NERFSTUDIO_VENV)/bin/python -m pip install -qq --constraint constraints.txt torch numpy pillow \
+		opencv-python-headless jaxtyping rich viser imageio requests appdirs packaging matplotlib tensorboard
+	@$(NERFSTUDIO_VENV)/bin/python -m pip install -qq --no-deps "nerfstudio==$(NERFSTUDIO_VERSION)"
+	@touch $@
+
 demo: $(STAMP)
 	$(BIN)/python scripts/image_to_3dgs.py $(DEMO_PICTURE) --output-dir out/demo
 
@@ -68,6 +84,9 @@ test: check
 
 test-blender: $(STAMP) $(BLENDER_STAMP)
 	$(BIN)/python -m pytest tests/blender -m blender --timeout 600
+
+test-nerfstudio: $(STAMP) $(NERFSTUDIO_STAMP)
+	$(BIN)/python -m pytest tests/nerfstudio -m nerfstudio
 
 check-claims: $(STAMP)
 	$(BIN)/python scripts/check_claims.py

@@ -55,7 +55,7 @@ def camera_plot(
     panels = []
     for title, right, up, right_name, up_name in _PANELS:
         axes = np.array([right, up])
-        image = Image.new("RGB", (side_px * _DRAWN_AT,) * 2, "white")
+        image = Image.new("RGB", (side_px * _DRAWN_AT, side_px * _DRAWN_AT), "white")
         draw = ImageDraw.Draw(image)
         font = ImageFont.load_default(size=12 * _DRAWN_AT)
 

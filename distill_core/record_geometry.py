@@ -77,7 +77,7 @@ def unexplained_share(view: RecordView, hull: Float[np.ndarray, "points 3"], rad
     if nothing_there.all():
         return float(covered.any())
     reach = _cell_radius(radius) * max(camera.fx, camera.fy) / depth[inside].min()
-    explained = distance_transform_edt(nothing_there) <= reach + 1
+    explained = np.asarray(distance_transform_edt(nothing_there)) <= reach + 1
     return float((covered & ~explained).sum() / max(covered.sum(), 1))
 
 
@@ -149,16 +149,16 @@ def _places(camera: Camera, pixels: np.ndarray, depth: np.ndarray) -> tuple[np.n
 
 def _distance_outside(view: RecordView) -> tuple[Camera, np.ndarray]:
     """How far each pixel of a reduced picture is from the silhouette, in its pixels, and its camera."""
-    mask = view.rgba[3] > 0.5
+    mask = np.asarray(view.rgba[3] > 0.5)
     step = -(-max(mask.shape) // _LARGEST_MASK_PX)
+    height, width = (-(-side // step) for side in view.rgba.shape[1:])
     if step > 1:  # a coarse pixel is covered if any of its pixels is
-        height, width = (-(-side // step) for side in mask.shape)
         padded = np.zeros((height * step, width * step), bool)
         padded[: mask.shape[0], : mask.shape[1]] = mask
         mask = padded.reshape(height, step, width, step).any(axis=(1, 3))
-    camera = view.camera.cropped(0, 0, mask.shape[1] * step, mask.shape[0] * step)
-    outside = distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, np.inf)
-    return camera.resized(mask.shape[1], mask.shape[0]), outside
+    camera = view.camera.cropped(0, 0, width * step, height * step)
+    outside = np.asarray(distance_transform_edt(~mask)) if mask.any() else np.full((height, width), np.inf)
+    return camera.resized(width, height), outside
 
 
 def _cell_radius(radius: float) -> float:

@@ -4,15 +4,18 @@ This process gives out the work, keeps the journal and writes no record: nodes d
 its tasks end with it, and the same command goes on from the records and the journal. Ray is imported only here.
 """
 
+import io
 import logging
+import re
 import socket
 from collections import deque
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from distill_core.errors import UserError
 from distill_core.progress import Progress
-from renderers.blender.job_folder import Entry, JobFolder
+from renderers.blender.job_folder import Entry, JobFolder, clear_hidden
 from renderers.blender.settings import DatasetSettings
 from renderers.cluster_node import NodeWork, render_on_node
 from renderers.record_store import RecordStore
@@ -55,23 +58,46 @@ def render_on_cluster(
         memory = round((settings.processes.memory_limit_gib + _PYTHON_GIB) * _GIB)
         _see_that_one_fits(ray, machines.cores_per_object, memory)
         render = ray.remote(num_cpus=machines.cores_per_object, memory=memory, max_retries=_LOST_NODES)(render_on_node)
-        shared_work = ray.put(work)
         progress.stage("rendering", len(waiting))
-        running: dict[Any, SourceObject] = {}
-        while waiting or running:
-            # Enough that no core waits for this process; more would only sit in its memory.
-            wanted = 2 * max(1, int(ray.cluster_resources().get("CPU", 0)) // machines.cores_per_object)
-            while waiting and len(running) < wanted:
-                thing = waiting.popleft()
-                running[render.remote(shared_work, thing)] = thing
-            ready, _ = ray.wait(list(running), num_returns=len(running), timeout=_POLL_SECONDS)
-            for task in ready:
-                thing = running.pop(task)
-                entry = _outcome(ray, task, thing)
-                job_folder.note(thing.uid, entry)
-                progress.advance()
+        with redirect_stdout(_RayTalk()):
+            _give_out(ray, render, ray.put(work), waiting, machines, job_folder, progress)
+        clear_hidden(job_folder.folder)  # what nodes that were lost had begun to write
     finally:
         ray.shutdown()
+
+
+def _give_out(
+    ray: Any,
+    render: Any,
+    work: Any,
+    waiting: deque[SourceObject],
+    machines: ClusterSettings,
+    job_folder: JobFolder,
+    progress: Progress,
+) -> None:
+    """Give tasks out until all have an outcome, and note each in the journal."""
+    running: dict[Any, SourceObject] = {}
+    while waiting or running:
+        # Enough that no core waits for this process; more would only sit in its memory.
+        wanted = 2 * max(1, int(ray.cluster_resources().get("CPU", 0)) // machines.cores_per_object)
+        while waiting and len(running) < wanted:
+            thing = waiting.popleft()
+            running[render.remote(work, thing)] = thing
+        ready, _ = ray.wait(list(running), num_returns=len(running), timeout=_POLL_SECONDS)
+        for task in ready:
+            thing = running.pop(task)
+            job_folder.note(thing.uid, _outcome(ray, task, thing))
+            progress.advance()
+
+
+class _RayTalk(io.TextIOBase):
+    """What Ray prints of nodes that end, whatever it is asked: the sentence goes to the log, its dumps nowhere."""
+
+    def write(self, text: str) -> int:
+        for line in re.sub(r"\x1b\[\d*m", "", text).splitlines():
+            if line.startswith("("):
+                _LOG.warning("Ray: %s", line.partition(")")[2].strip()[:200])
+        return len(text)
 
 
 def record_store(machines: ClusterSettings, folder: Path) -> RecordStore:

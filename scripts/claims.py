@@ -116,5 +116,13 @@ CLAIMS = (
         "--texture-size",
         "512",
     ),
+    _benchmark(
+        "cluster",
+        "Rendering on two Ray nodes, one lost half-way, and what 800,000 objects would cost",
+        "--models",
+        "{assets}/mixed_formats",
+        "--folder",
+        "{out}/jobs",
+    ),
     _benchmark("whole_job", "The whole job on rendered pictures of well-known models", *_MODELS),
 )

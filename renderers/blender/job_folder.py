@@ -78,7 +78,7 @@ def opened_job(folder: Path, settings: dict[str, Any]) -> Iterator[JobFolder]:
         except BlockingIOError:
             raise UserError(f"{folder}: another job is working in this folder; wait for it or name another.") from None
         _check_settings(folder, settings)
-        _clear_hidden(folder)
+        clear_hidden(folder)
         (folder / ".work").mkdir()
         _mend_journal(folder / "journal.jsonl")
         try:
@@ -87,8 +87,12 @@ def opened_job(folder: Path, settings: dict[str, Any]) -> Iterator[JobFolder]:
             shutil.rmtree(folder / ".work", ignore_errors=True)
 
 
-def _clear_hidden(folder: Path) -> None:
-    """What is being written bears a hidden name, and nothing else here does: a killed job's is of no more use."""
+def clear_hidden(folder: Path) -> None:
+    """Remove what was being written by processes that are no more: it bears a hidden name, and nothing else here does.
+
+    Args:
+        folder: of a job, whose lock this process holds.
+    """
     for entry in folder.iterdir():
         if entry.name.startswith(".") and entry.name != ".lock":
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

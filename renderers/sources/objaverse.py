@@ -144,6 +144,8 @@ def fetched_objects(wanted: ObjaverseFilter, *, processes: int = 1) -> list[Sour
     try:
         lvis = objaverse.load_lvis_annotations() if wanted.categories else {}
         uids = list(wanted.uids) or sorted(objaverse.load_uids())
+        if not (wanted.categories or wanted.licences):  # else the annotations of all 800,000 would be fetched too
+            uids = uids[: wanted.limit]
         annotations = objaverse.load_annotations(uids)
         chosen = _admitted(uids, annotations, lvis, wanted)
         files = objaverse.load_objects(uids=chosen, download_processes=processes)

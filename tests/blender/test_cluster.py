@@ -13,7 +13,7 @@ import pytest
 
 from distill_core.records import read_record
 from tests.blender.shapes import box_and_balls, write_ply
-from tests.blender.test_jobs import PATIENCE_SECONDS, PROGRAM, QUICK, contents, render, report
+from tests.blender.test_jobs import PATIENCE_SECONDS, PROGRAM, QUICK, render, report
 from tests.scripts.processes import REPOSITORY, environment
 
 pytestmark = pytest.mark.blender
@@ -22,6 +22,16 @@ NUM_BOXES = 6
 # A worker's limit, which is what a task asks of its node, half a GiB of Python's own added.
 LIMIT = ["--memory-limit-gib", "2"]
 NODE = {"num_cpus": 1, "memory": 3 << 30, "object_store_memory": 80 << 20}
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    """The files of all records."""
+    return {
+        str(file.relative_to(output)): file.read_bytes()
+        for record in output.glob("[!.]*/")
+        for file in sorted(record.rglob("*"))
+        if file.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -133,4 +143,5 @@ def test_a_node_that_is_lost_half_way_costs_no_object(
     assert process.wait(PATIENCE_SECONDS) == 2, (tmp_path / "log").read_text()
     assert contents(output) == alone
     assert {uid for uid, thing in report(output).items() if thing["state"] == "left out"} == {"damaged.ply"}
+    assert [entry.name for entry in output.iterdir() if entry.name.startswith(".")] == [".lock"]
     cluster.remove_node(lost, allow_graceful=False)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from distill_core.errors import UserError
 from distill_core.progress import SilentProgress
 from renderers.blender.job_folder import Entry, opened_job
 from renderers.blender.settings import DatasetSettings
-from renderers.cluster import record_store, render_on_cluster
+from renderers.cluster import _RayTalk, record_store, render_on_cluster
 from renderers.cluster_node import NodeWork, _remove_leftovers, render_on_node
 from renderers.settings import ClusterSettings
 from renderers.sources.objects import SourceObject
@@ -99,3 +100,11 @@ def test_ray_is_not_imported_on_one_machine() -> None:
 def test_an_address_for_records_needs_a_cluster(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Expected --cluster beside --records-address"):
         record_store(ClusterSettings(records_address="memory://x"), tmp_path)
+
+
+def test_what_ray_prints_becomes_one_sentence_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with redirect_stdout(_RayTalk()):
+        sys.stdout.write(
+            "\x1b[33m(raylet)\x1b[0m The node 79a0 has been marked dead.\n    [state-dump] NodeManager: 1\n"
+        )
+    assert caplog.messages == ["Ray: The node 79a0 has been marked dead."]

@@ -1,9 +1,12 @@
 """Objaverse's folders as its package lays them out; nothing here reaches the network."""
 
+import ast
 import gzip
 import hashlib
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from renderers.sources.objaverse import (
     listed_objects,
     read_uid_list,
 )
+from tests.scripts.processes import environment
 
 CHAIR, CAR, CAT, LOST = ("1" * 32, "2" * 32, "3" * 32, "4" * 32)
 
@@ -142,6 +146,25 @@ def test_a_manifest_of_xl_leaves_out_what_is_gone_or_was_modified(tmp_path: Path
     (tmp_path / "bad.csv").write_text("name,url\n")
     with pytest.raises(UserError, match="got no path"):
         listed_objects(tmp_path / "bad.csv", ObjaverseFilter())
+
+
+def test_the_package_itself_finds_what_it_downloaded(download: Path) -> None:
+    """What it has already is not fetched again, so that this needs no network; a wrong folder would."""
+    if importlib.util.find_spec("objaverse") is None:
+        pytest.skip("needs the package objaverse")
+    (download / ".objaverse").mkdir()
+    (download / "hf-objaverse-v1").rename(download / ".objaverse" / "hf-objaverse-v1")
+    code = (
+        "from renderers.sources.objaverse import *\n"
+        f"found = fetched_objects(ObjaverseFilter(uids={[CHAIR, CAT]!r}))\n"
+        "print([(thing.uid, thing.licence, thing.author, thing.path.is_file()) for thing in found])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(HOME=str(download)), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    expected = [(CHAIR, "CC-BY-4.0", "Ann", True), (CAT, "CC0-1.0", "Cy", True)]
+    assert ast.literal_eval(done.stdout.splitlines()[-1]) == expected
 
 
 def test_asking_for_everything_or_without_the_package_is_a_sentence() -> None:
