@@ -64,6 +64,7 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.record_files",
     "distill_core.records",
     "distill_core.solids",
+    "distill_core.srgb",
     "distill_core.synchronization.equirectangular",
     "distill_core.synchronization.gaussian_field",
     "distill_core.synchronization.noise_warping",

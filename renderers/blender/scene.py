@@ -107,6 +107,8 @@ def _write_all_passes(scene: Any) -> None:
     if hasattr(image, "media_type"):  # Blender 5.0 and later ask for the medium first
         image.media_type = "MULTI_LAYER_IMAGE"
     image.file_format, image.color_depth, image.exr_codec = "OPEN_EXR_MULTILAYER", "32", "NONE"
+    if hasattr(image, "use_exr_interleave"):  # and newer ones put each pass into a part of its own
+        image.use_exr_interleave = True
     scene.render.use_file_extension = False
 
 

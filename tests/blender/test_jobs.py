@@ -101,7 +101,7 @@ def test_the_same_through_an_executable(shared_assets: Path, tmp_path: Path) -> 
     assert status == 0, text
     check_three(tmp_path / "out", *THREE, "ycb_013_apple_vertex_colours.glb")
     fox = linked(shared_assets / "mixed_formats", tmp_path / "fox", "Fox.glb")
-    options = ["--frames", "2", "--clip", "Run", "--passes", "albedo", "object-index"]
+    options = ["--frames", "3", "--clip", "Run", "--passes", "albedo", "object-index"]
     status, text = render(fox, tmp_path / "moving", *QUICK, *options, "--blender", blender)
     assert status == 0, text
     record = read_record(tmp_path / "moving" / "Fox.glb")

@@ -12,6 +12,7 @@ from trimesh.visual.material import PBRMaterial
 
 from distill_core.cameras import orbit_camera
 from distill_core.records import MultiViewRecord
+from distill_core.srgb import linear_to_srgb
 from renderers.blender.multilayer_exr import read_texts
 from renderers.blender.passes import reported_seconds
 from renderers.blender.rigs import Rig
@@ -19,7 +20,6 @@ from renderers.blender.settings import DatasetSettings, RenderSettings
 from renderers.blender.supervisor import raw_to_record
 from renderers.blender.tasks import worker_task
 from renderers.blender.worker_process import WorkerProcess
-from renderers.mesh_rendering import linear_to_srgb
 from tests.blender.shapes import box_and_balls, write_ply
 from tests.blender.tasks import answered, rendered
 
