@@ -110,6 +110,25 @@ def test_the_same_through_an_executable(shared_assets: Path, tmp_path: Path) -> 
     assert (np.abs(one - other).max(axis=0) > 0.2).sum() > 20
 
 
+def test_eevee_shows_what_cycles_shows(shared_assets: Path, tmp_path: Path) -> None:
+    blender = installed_blender()
+    if blender is None or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        pytest.skip("needs a display, and an installed Blender 4.2 or later in the environment variable BLENDER")
+    source = linked(shared_assets / "mixed_formats", tmp_path / "source", "market_taxi.glb")
+    records = {}
+    for engine in ("eevee", "cycles"):
+        options = ["--engine", engine, "--samples", "32", "--blender", blender, "--num-views", "2", "--rig", "orbit"]
+        options += ["--resolution", "128", "--denoiser", "none"]
+        status, text = render(source, tmp_path / engine, *options)
+        assert status == 0, text
+        records[engine] = read_record(tmp_path / engine / "market_taxi.glb")
+    for one, other in zip(records["eevee"].pictures, records["cycles"].pictures, strict=True):
+        assert np.minimum(one[3], other[3]).sum() / np.maximum(one[3], other[3]).sum() > 0.97
+        inside = (one[3] > 0.99) & (other[3] > 0.99)
+        # EEVEE's shadows and mirrors are approximations, its base colours are not.
+        assert np.abs(one - other)[:3, inside].mean() < 0.05
+
+
 # --- kills --------------------------------------------------------------------------------------------------
 
 
