@@ -1,8 +1,9 @@
 """Rendering jobs killed with SIGKILL at random moments: what the same command makes of them afterwards.
 
-A job renders small models with Blender. A worker, the supervisor or the whole process group is killed at a moment drawn
-from the time that an undisturbed job takes; the same command is given again until the set is complete, and then a new
-job begins, until there were as many kills as asked for. Compared with an undisturbed run: every file of every record.
+A job renders small models with Blender. A worker, the supervisor or the whole process group is killed when a random
+number of records is there and a random time has gone by, so that every stage is met however busy the machine is; the
+same command is given again until the set is complete, and then a new job begins, until there were as many kills as
+asked for. Compared with an undisturbed run: every file of every record.
 """
 
 import hashlib
@@ -205,18 +206,23 @@ def _one_job(
     while status != 0 and sum(row["hit"] for row in rows) < kills:
         attempt = first + len(rows)
         generator = np.random.default_rng([settings.seed, attempt])
-        victim, moment = _VICTIMS[attempt % len(_VICTIMS)], float(generator.uniform(0, seconds))
+        victim, before = _VICTIMS[attempt % len(_VICTIMS)], len(_times(output))
+        wanted = min(before + int(generator.integers(max(1, settings.models - before))), settings.models)
+        pause = float(generator.uniform(0, seconds if wanted == before else 2 * seconds / settings.models))
         with output.with_suffix(".log").open("a") as log:
             process = started_job(source, output, (*_OPTIONS, *_LIGHT), log)
-            time.sleep(moment)
+            while len(_times(output)) < wanted and process.poll() is None:
+                time.sleep(0.02)
+            time.sleep(pause)
             # A worker may not be there yet.
             while not (hit := killed(process, victim, float(generator.random()))) and process.poll() is None:
                 time.sleep(0.02)
+            at_kill = len(_times(output))
             status = process.wait(_PATIENCE_SECONDS)
         half_written += _half_written(output)
         first_times = _times(output) | first_times
-        row = {"attempt": attempt, "victim": victim, "seconds": round(moment, 2), "hit": hit, "status": status}
-        rows.append(row | {"records": len(_times(output))})
+        row = {"attempt": attempt, "victim": victim, "records": at_kill, "pause_seconds": round(pause, 2)}
+        rows.append(row | {"hit": hit, "status": status})
     if status != 0:
         _finish(source, output)
     half_written += len([entry for entry in output.iterdir() if entry.name.startswith(".") and entry.name != ".lock"])

@@ -12,6 +12,7 @@ import numpy as np
 
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
+from distill_core.srgb import linear_to_srgb
 from renderers import mesh_rendering_kernels as kernels
 from renderers.meshes import TexturedMesh
 from renderers.normals import shading_normals
@@ -66,14 +67,6 @@ def srgb_to_linear(values: np.ndarray) -> np.ndarray:
     """Linear light of sRGB values in 0..1 (IEC 61966-2-1)."""
     values = np.asarray(values, np.float32)
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4).astype(np.float32)
-
-
-def linear_to_srgb(values: np.ndarray) -> np.ndarray:
-    """Values in sRGB of linear light in 0..1 (IEC 61966-2-1)."""
-    values = np.asarray(values, np.float32)
-    return np.where(values <= 0.0031308, values * 12.92, 1.055 * np.maximum(values, 1e-9) ** (1 / 2.4) - 0.055).astype(
-        np.float32
-    )
 
 
 _ENCODE = linear_to_srgb(np.linspace(0, 1, _ENCODE_STEPS + 1))

@@ -124,5 +124,14 @@ CLAIMS = (
         "--folder",
         "{out}/jobs",
     ),
+    _benchmark(
+        "blender",
+        "Models to records through Blender: wall time beside Cycles itself, objects an hour",
+        "--models",
+        "{assets}/mixed_formats",
+        "--folder",
+        "{out}",
+    ),
+    _benchmark("blender_kills", "Rendering jobs killed at random moments, and gone on", "--folder", "{out}"),
     _benchmark("whole_job", "The whole job on rendered pictures of well-known models", *_MODELS),
 )

@@ -67,6 +67,7 @@ SHAPE_CHECKED_MODULES = [
     "distill_core.record_geometry",
     "distill_core.records",
     "distill_core.solids",
+    "distill_core.srgb",
     "distill_core.synchronization.equirectangular",
     "distill_core.synchronization.gaussian_field",
     "distill_core.synchronization.noise_warping",

@@ -95,7 +95,10 @@ def join_moments(scene: Any, clip: Clip, times: Sequence[float], normalisation: 
         if num_faces > _MAX_FACES:
             raise Refused(f"{name}: expected at most {_MAX_FACES:,} faces in all moments; ask for fewer --frames.")
     if len(set(times)) > 1 and all(_same_shape(moments[0], parts) for parts in moments[1:]):
-        raise Refused(f"{name}: expected a model that moves, got one that does not; render it without --frames.")
+        raise Refused(
+            f"{name}: expected a model that moves, got the same shape at all {len(times)} moments; ask for more "
+            "--frames (a cycle ends as it begins), or for none."
+        )
     return _joined(scene, moments, normalisation, name)
 
 

@@ -7,8 +7,8 @@ from jaxtyping import Float32, UInt16
 
 from distill_core.cameras import Camera
 from distill_core.images import unpremultiply
+from distill_core.srgb import linear_to_srgb
 from renderers.blender.multilayer_exr import DamagedExr, read_channels, read_texts
-from renderers.mesh_rendering import linear_to_srgb
 
 _DIFFUSE_COLOUR, _OBJECT_INDEX = "DiffCol", "IndexOB"
 _SKY_DEPTH = 1e9  # Cycles writes 1e10 where no surface is

@@ -14,6 +14,7 @@ from renderers.blender.flat_materials import flatten_materials
 from renderers.blender.joined_model import JoinedModel
 
 _PASSES = ("use_pass_z", "use_pass_normal", "use_pass_object_index", "use_pass_diffuse_color")
+_NEAREST, _BALL_WITH_ROOM = 1e-3, 1.05
 _ALBEDO_SAMPLES = 16  # of light there is none to be noisy: these are for the edges alone
 
 
@@ -107,6 +108,8 @@ def _write_all_passes(scene: Any) -> None:
     if hasattr(image, "media_type"):  # Blender 5.0 and later ask for the medium first
         image.media_type = "MULTI_LAYER_IMAGE"
     image.file_format, image.color_depth, image.exr_codec = "OPEN_EXR_MULTILAYER", "32", "NONE"
+    if hasattr(image, "use_exr_interleave"):  # and newer ones put each pass into a part of its own
+        image.use_exr_interleave = True
     scene.render.use_file_extension = False
 
 
@@ -217,9 +220,13 @@ def _set_camera(scene: Any, view: dict[str, Any]) -> None:
     lens.type, lens.sensor_fit = "PERSP", view["lens"]["sensor_fit"]
     for name in ("lens", "sensor_width", "sensor_height", "shift_x", "shift_y"):
         setattr(lens, name, view["lens"][name])
-    lens.clip_start, lens.clip_end = 1e-3, 1e4
+    matrix = Matrix(view["matrix_world"])
+    # Tight around the unit ball: EEVEE's depth has few bits, and shadows show it where the range is wide.
+    along_axis = matrix.col[2].xyz.dot(matrix.translation)
+    lens.clip_start = max(_NEAREST, along_axis - _BALL_WITH_ROOM)
+    lens.clip_end = max(along_axis + _BALL_WITH_ROOM, lens.clip_start + 1)
     lens.dof.use_dof = False
-    scene.camera.matrix_world = Matrix(view["matrix_world"])
+    scene.camera.matrix_world = matrix
     scene.render.resolution_x, scene.render.resolution_y = view["width"], view["height"]
     scene.render.resolution_percentage = 100
     scene.render.pixel_aspect_x = view["lens"]["pixel_aspect_x"]

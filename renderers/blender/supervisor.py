@@ -89,6 +89,7 @@ class Supervisor:
         self._progress = progress
         self._threads = threads
         self._command = worker_command(settings.processes.blender)
+        self._num_started = 0
         self._slots: list[_Slot] = []
         self._waiting: deque[_Job] = deque()
         self._alone: deque[_Job] = deque()
@@ -124,6 +125,10 @@ class Supervisor:
         self._slots += [_Slot(number) for number in range(len(self._slots), num_workers)]
         with ThreadPoolExecutor(num_workers) as writers:
             try:
+                for slot in self._slots:  # Blender takes seconds to start: all of them start at once
+                    slot.worker = self._started()
+                for slot in self._slots:
+                    self._expect_able(slot)
                 while self._waiting or self._alone or self._writing or any(slot.job for slot in self._slots):
                     self._feed()
                     self._listen(writers)
@@ -225,13 +230,8 @@ class Supervisor:
             self._leave_out(job, str(error))
             return
         if slot.worker is None:
-            slot.worker = WorkerProcess(
-                self._command,
-                self._job_folder.work,
-                slot.number,
-                int(self._settings.processes.memory_limit_gib * _GIB),
-            )
-            self._check_abilities(slot.worker.hello)
+            slot.worker = self._started()
+            self._expect_able(slot)
         job.began = time.monotonic()
         job.tries += 1
         output = self._raw_folder(job)
@@ -251,7 +251,24 @@ class Supervisor:
             )
         )
 
-    def _check_abilities(self, hello: dict[str, Any]) -> None:
+    def _started(self) -> WorkerProcess:
+        self._num_started += 1
+        memory_bytes = int(self._settings.processes.memory_limit_gib * _GIB)
+        return WorkerProcess(self._command, self._job_folder.work, self._num_started, memory_bytes)
+
+    def _expect_able(self, slot: _Slot) -> None:
+        assert slot.worker is not None
+        try:
+            hello = slot.worker.greet()
+        except WorkerDied:  # killed from outside, perhaps, or short of memory for a moment
+            slot.worker = self._started()
+            try:
+                hello = slot.worker.greet()
+            except WorkerDied as death:
+                raise UserError(
+                    f"Expected Blender to start as {self._command[0]}, but it ended: {death}; see --blender and "
+                    "make setup-blender."
+                ) from death
         render = self._settings.render
         if render.denoiser != "none" and not hello["denoiser"]:
             raise UserError(

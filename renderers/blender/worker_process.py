@@ -20,7 +20,7 @@ _LAST_WORDS_BYTES = 16_384
 
 
 class WorkerProcess:
-    """A running worker; `hello` has been heard once the constructor returns.
+    """A process that is starting; it takes tasks once it was greeted.
 
     Args:
         command: as `worker_command` gives it.
@@ -29,7 +29,7 @@ class WorkerProcess:
         memory_bytes: what it may take.
 
     Attributes:
-        hello: what the worker said of itself.
+        hello: what the worker said of itself when it was greeted.
         num_tasks: how many tasks it was given.
     """
 
@@ -37,7 +37,9 @@ class WorkerProcess:
         self._log = folder / f"worker-{number}.log"
         self._memory_bytes = memory_bytes
         self._received = b""
+        self._command = command
         self.num_tasks = 0
+        self.hello: dict[str, Any] = {}
         with self._log.open("wb"), self._log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
@@ -52,12 +54,24 @@ class WorkerProcess:
                 raise UserError(f"Expected to start Blender as {command[0]}, got: {error.strerror}.") from error
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)
-        try:
-            self._send({"memory_bytes": memory_bytes})
-            self.hello = self._heard_hello(command)
-        except BaseException:
-            self.kill()
-            raise
+        self._send({"memory_bytes": memory_bytes})
+
+    def greet(self) -> dict[str, Any]:
+        """Wait until Blender has started, and return what it says of itself.
+
+        Raises:
+            WorkerDied: it ended instead.
+            UserError: it says nothing for minutes.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        while not self.hello:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"Expected Blender to start as {self._command[0]} within {_START_SECONDS:g} s, but it says nothing."
+                )
+            self.hello = self.answer() or {}
+            time.sleep(0.02)
+        return self.hello
 
     def fileno(self) -> int:
         """The descriptor that becomes readable when the worker answers or ends."""
@@ -122,21 +136,6 @@ class WorkerProcess:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(_DYING_SECONDS)
         self.kill()
-
-    def _heard_hello(self, command: list[str]) -> dict[str, Any]:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                answer = self.answer()
-            except WorkerDied as death:
-                raise UserError(
-                    f"Expected Blender to start as {command[0]}, but it ended: {death}; see --blender and "
-                    "make setup-blender."
-                ) from death
-            if answer is not None:
-                return answer
-            time.sleep(0.05)
-        raise UserError(f"Expected Blender to start as {command[0]} within {_START_SECONDS:g} s, but it says nothing.")
 
     def _last_words(self) -> str:
         status = self._process.returncode

@@ -21,7 +21,7 @@ from renderers.meshes import load_mesh
 from tests.blender.gltf_skin import SkinnedModel
 from tests.blender.shapes import write_ply
 from tests.blender.tasks import answered, rendered
-from tests.blender.test_jobs import PATIENCE_SECONDS, QUICK, render, report
+from tests.blender.test_jobs import PATIENCE_SECONDS, QUICK, blend_files, render, report
 from tests.distill_core.camera_strategies import assert_same_camera
 from tests.scripts.processes import environment
 
@@ -136,14 +136,14 @@ def test_a_job_gives_every_moment_the_cameras_that_were_asked_for(shared_assets:
     assert record.metadata["animation"]["clip"] == "Walk"
 
 
-# --- FBX and .blend -----------------------------------------------------------------------------------------
+# --- other formats -----------------------------------------------------------------------------------------
 
 BOX = (0.4, 0.6, 0.8)
 PATH_OF_THE_BOX = np.array([[-1.0, 0, 0], [1.0, 0.5, 0.5]])  # from its first frame to its last, straight
 
 
 def moving_files(folder: Path) -> None:
-    """A box that moves past one that stands, made by Blender: .fbx, .blend and .blend compressed both ways."""
+    """A box that moves past one that stands, made by Blender, in each format that holds that."""
     program = f"""
 import bpy
 bpy.ops.wm.read_factory_settings(use_empty=True)
@@ -163,6 +163,9 @@ for point in [point for curve in curves for point in curve.keyframe_points]:
     point.interpolation = "LINEAR"
 folder = {str(folder)!r}
 bpy.ops.export_scene.fbx(filepath=folder + "/mover.fbx", bake_anim_simplify_factor=0)
+bpy.ops.wm.usd_export(filepath=folder + "/mover.usdc", export_animation=True)
+bpy.ops.wm.usd_export(filepath=folder + "/mover.usda", export_animation=True)
+bpy.ops.wm.collada_export(filepath=folder + "/mover.dae", include_animations=True)
 bpy.ops.wm.save_as_mainfile(filepath=folder + "/plain.blend", compress=False)
 bpy.ops.wm.save_as_mainfile(filepath=folder + "/zstd.blend", compress=True, copy=True)
 import gzip, os
@@ -182,7 +185,9 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["mover.fbx", "plain.blend", "zstd.blend", "gzip.blend"])
+@pytest.mark.parametrize(
+    "name", ["mover.fbx", "mover.dae", "mover.usda", "mover.usdc", "plain.blend", "zstd.blend", "gzip.blend"]
+)
 def test_a_box_is_where_its_keyframes_put_it(name: str, moving: Path, worker: WorkerProcess, tmp_path: Path) -> None:
     starts = (moving / name).read_bytes()[:7]
     if name == "zstd.blend":
@@ -198,9 +203,21 @@ def test_a_box_is_where_its_keyframes_put_it(name: str, moving: Path, worker: Wo
 
 
 def test_at_rest_the_same_files_are_one_still_object(moving: Path, worker: WorkerProcess, tmp_path: Path) -> None:
-    for name in ("mover.fbx", "gzip.blend"):
+    for name in ("mover.fbx", "mover.dae", "mover.usdc", "gzip.blend"):
         record, answer = rendered(worker, moving / name, RIG, DatasetSettings(render=RENDER), tmp_path / name)
         assert answer["animation"] is None
         assert len(record) == len(CAMERAS)
         assert not record.times
         assert "time" not in json.loads((tmp_path / name / "record" / "transforms.json").read_text())["frames"][0]
+
+
+def test_moments_of_a_blend_run_nothing_from_the_file(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    proof = tmp_path / "proof"
+    blend_files(tmp_path / "source", proof)
+    proof.unlink()  # where scripts are allowed, it writes this file
+    (tmp_path / "source" / "bomb.blend").unlink()
+    status, text = render(tmp_path / "source", tmp_path / "out", *QUICK, "--frames", "3")
+    assert status == 2, text
+    assert "expected a model that moves" in report(tmp_path / "out")["script.blend"]["reason"]
+    assert not proof.exists()

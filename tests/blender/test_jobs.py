@@ -101,13 +101,32 @@ def test_the_same_through_an_executable(shared_assets: Path, tmp_path: Path) -> 
     assert status == 0, text
     check_three(tmp_path / "out", *THREE, "ycb_013_apple_vertex_colours.glb")
     fox = linked(shared_assets / "mixed_formats", tmp_path / "fox", "Fox.glb")
-    options = ["--frames", "2", "--clip", "Run", "--passes", "albedo", "object-index"]
+    options = ["--frames", "3", "--clip", "Run", "--passes", "albedo", "object-index"]
     status, text = render(fox, tmp_path / "moving", *QUICK, *options, "--blender", blender)
     assert status == 0, text
     record = read_record(tmp_path / "moving" / "Fox.glb")
     assert record.metadata["animation"] == {"clip": "Run", "seconds": pytest.approx(1.158, abs=0.01)}
     one, other = record.pictures[0], record.pictures[2]
     assert (np.abs(one - other).max(axis=0) > 0.2).sum() > 20
+
+
+def test_eevee_shows_what_cycles_shows(shared_assets: Path, tmp_path: Path) -> None:
+    blender = installed_blender()
+    if blender is None or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        pytest.skip("needs a display, and an installed Blender 4.2 or later in the environment variable BLENDER")
+    source = linked(shared_assets / "mixed_formats", tmp_path / "source", "market_taxi.glb")
+    records = {}
+    for engine in ("eevee", "cycles"):
+        options = ["--engine", engine, "--samples", "32", "--blender", blender, "--num-views", "2", "--rig", "orbit"]
+        options += ["--resolution", "128", "--denoiser", "none"]
+        status, text = render(source, tmp_path / engine, *options)
+        assert status == 0, text
+        records[engine] = read_record(tmp_path / engine / "market_taxi.glb")
+    for one, other in zip(records["eevee"].pictures, records["cycles"].pictures, strict=True):
+        assert np.minimum(one[3], other[3]).sum() / np.maximum(one[3], other[3]).sum() > 0.97
+        inside = (one[3] > 0.99) & (other[3] > 0.99)
+        # EEVEE's shadows and mirrors are approximations, its base colours are not.
+        assert np.abs(one - other)[:3, inside].mean() < 0.05
 
 
 # --- kills --------------------------------------------------------------------------------------------------

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import trimesh
 from scipy.ndimage import minimum_filter
+from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from distill_core.cameras import orbit_camera
 from distill_core.records import MultiViewRecord
+from distill_core.srgb import linear_to_srgb
 from renderers.blender.multilayer_exr import read_texts
 from renderers.blender.passes import reported_seconds
 from renderers.blender.rigs import Rig
@@ -19,7 +21,6 @@ from renderers.blender.settings import DatasetSettings, RenderSettings
 from renderers.blender.supervisor import raw_to_record
 from renderers.blender.tasks import worker_task
 from renderers.blender.worker_process import WorkerProcess
-from renderers.mesh_rendering import linear_to_srgb
 from tests.blender.shapes import box_and_balls, write_ply
 from tests.blender.tasks import answered, rendered
 
@@ -43,7 +44,7 @@ def three_things(path: Path) -> Path:
             metallicFactor=float(name == "metal"),
             roughnessFactor=0.1,
         )
-        ball.visual = trimesh.visual.TextureVisuals(uv=np.zeros((len(ball.vertices), 2)), material=material)
+        ball.visual = TextureVisuals(uv=np.zeros((len(ball.vertices), 2)), material=material)
         scene.add_geometry(ball, node_name=name, geom_name=name)
     content = scene.export(file_type="glb")
     assert isinstance(content, bytes)
@@ -74,7 +75,7 @@ def test_albedo_is_the_base_colour_and_objects_are_told_apart(worker: WorkerProc
         assert np.abs(view.albedo[3] - view.rgba[3]).mean() < 0.01
         for number, name in enumerate(answer["objects"], 1):
             # Without its edges, where objects share pixels.
-            inside = minimum_filter(view.object_indices == number, 3)
+            inside: np.ndarray = minimum_filter(view.object_indices == number, 3)
             if inside.sum() < 100:
                 continue
             seen.add(name)
