@@ -20,9 +20,12 @@ from distill_core.guide import extended_colours
 from distill_core.synchronization.projections import LastVotes, Votes
 from gs_integration.texture_projection import TextureProjection
 
-_RIM_WEIGHT = 0.05
-"""What a pixel beside the silhouette counts: colours there are mixed with the background, and as little is believed of
-them as of pixels of which the mesh covers a twentieth."""
+_RIM_WEIGHT = 0.2
+"""What a pixel beside the silhouette counts where others are wholly inside near by: colours there are mixed with the
+background, and no more is believed of them than of pixels of which the mesh covers a fifth."""
+_RIM_REACH_PX = 3
+"""How far from such pixels. Parts that are thinner all over (leaves, wings from the front) have nothing but their own
+colours: what lies farther off is something else, such as the pot that would make leaves pale."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,7 @@ class SurfaceColours:
         drawn = torch.randn(len(alpha), 4, *alpha.shape[2:], generator=generator, device=generator.device)
         self._own_noise = drawn.to(alpha)
         self._known = known
-        least = -functional.max_pool2d(-alpha, 3, stride=1, padding=1)
-        self._belief = torch.where(least > 0.99, 1.0, _RIM_WEIGHT)
+        self._belief = _belief(alpha)
         self.schedule: Schedule = network.schedule
         self.sample_shape = (3, *network.sample_shape[1:])
 
@@ -136,3 +138,10 @@ class SurfaceColours:
         if self._known is not None:
             straight = straight * (1 - self._known[:, 3:]) + self._known[:, :3]
         return (straight * 2 - 1).to(noisy.dtype)
+
+
+def _belief(alpha: Tensor) -> Tensor:
+    """How far a view's own colours are believed, [V, 1, h, w] in 0..1; those that are more continue into the others."""
+    whole = (-functional.max_pool2d(-alpha, 3, stride=1, padding=1) > 0.99).to(alpha)
+    near = functional.max_pool2d(whole, 2 * _RIM_REACH_PX + 1, stride=1, padding=_RIM_REACH_PX)
+    return 1 - (1 - _RIM_WEIGHT) * near * (1 - whole)

@@ -73,6 +73,20 @@ def test_colours_come_back_straight(colours, alpha):
     torch.testing.assert_close(clean, torch.full_like(colours, 0.3), atol=1e-5, rtol=0)
 
 
+def test_thin_parts_keep_their_own_colours_and_rims_continue_what_is_inside():
+    alpha, colours = torch.zeros(1, 1, SIDE, SIDE), torch.zeros(1, 3, SIDE, SIDE)
+    alpha[..., 2:18] = 1
+    colours[..., 3:17] = 0.9
+    colours[..., 2] = -0.9  # a rim that took on some of the background
+    alpha[..., 26:28] = 1
+    colours[..., 26:28] = torch.tensor([0.8, -0.9, -0.9])[:, None, None]  # a leaf of two pixels
+    network = Knows(premultiplied(colours, alpha), VarianceExploding())
+    clean = SurfaceColours(network, alpha, torch.Generator())(colours, torch.zeros(1), None)
+    torch.testing.assert_close(clean[..., 26:28], colours[..., 26:28], atol=1e-5, rtol=0)
+    torch.testing.assert_close(clean[..., 4:16], colours[..., 4:16], atol=1e-5, rtol=0)
+    assert bool((clean[..., 2] > colours[..., 2] + 0.1).all())
+
+
 def test_known_colours_take_the_place_of_predictions(colours, alpha):
     network = Knows(premultiplied(colours, alpha), VarianceExploding())
     trust = torch.tensor([1.0, 0.5, 0, 0, 1, 0.5, 0, 0]).expand(400, 1, 8, 8)
