@@ -182,7 +182,7 @@ def splats_of(thing: Any) -> SplatReading:
     if not is_splats(thing):
         raise JobError("Expected an object of splats, got another one; select one that was made or imported here.")
     if thing.mode == "EDIT":
-        thing.update_from_editmode()
+        raise JobError(f"{thing.name} is being edited, and its values are not at hand: leave Edit Mode first.")
     mesh = thing.data
     count = len(mesh.vertices)
     if not count:

@@ -100,6 +100,9 @@ class ONESTEP3D_OT_export_splats(bpy.types.Operator, ExportHelper):
         if not _chosen(context):
             cls.poll_message_set("Select an object of splats first")
             return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave Edit Mode first")
+            return False
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
