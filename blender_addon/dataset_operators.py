@@ -95,7 +95,7 @@ class ONESTEP3D_OT_render_dataset(bpy.types.Operator):
                 _settings(chosen),
                 captured_models(things),
                 lambda folder, findings: _kept_records(folder, target, findings),
-                button=self.bl_idname,
+                button=ONESTEP3D_OT_render_dataset.bl_idname,
             ),
         )
 
