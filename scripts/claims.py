@@ -117,4 +117,16 @@ CLAIMS = (
         "512",
     ),
     _benchmark("whole_job", "The whole job on rendered pictures of well-known models", *_MODELS),
+    _benchmark(
+        "addon_window",
+        "The add-on in a real Blender window, its buttons pressed, from a picture to a textured mesh",
+        "--picture",
+        "{assets}/pictures/backpack.png",
+    ),
+    _benchmark(
+        "addon_memory",
+        "Memory of the worker and of Blender over ten jobs in a row",
+        "--picture",
+        "{assets}/pictures/backpack.png",
+    ),
 )
