@@ -8,7 +8,7 @@ import numpy as np
 from bpy.app.handlers import persistent
 from gpu_extras.batch import batch_for_shader
 
-from .job_queue import JobError
+from .job_requests import JobError
 from .mesh_export import captured_mesh, mesh_problem
 from .texture_cameras import AUTOMATIC, SELECTED, frustum_lines, ring_frames
 

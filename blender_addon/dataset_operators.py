@@ -9,7 +9,7 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from . import jobs
-from .job_queue import JobError, JobRequest
+from .job_requests import JobError, JobRequest
 from .model_capture import captured_models
 from .panel_parts import draw_start_button
 

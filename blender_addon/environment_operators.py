@@ -9,7 +9,7 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 
 from . import jobs, preferences, worker_environment
-from .job_queue import LocalProgress, LocalRequest
+from .job_requests import LocalProgress, LocalRequest
 from .panel_parts import draw_progress, wrapped_label
 
 _BUTTONS = ("install_worker", "continue_installation", "repair_worker", "remove_worker")

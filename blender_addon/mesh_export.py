@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .formats.gltf_file import encode_glb
-from .job_queue import JobError
+from .job_requests import JobError
 
 _MOST_TRIANGLES = 5_000_000
 _FLOAT, _UNSIGNED = 5126, 5125

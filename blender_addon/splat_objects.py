@@ -21,7 +21,7 @@ from .formats.by_ending import read_splat_file
 from .formats.errors import FormatError
 from .formats.harmonics import COEFFICIENTS_BY_DEGREE, SH_BAND_0
 from .formats.screening import SplatReading, screened
-from .job_queue import JobError
+from .job_requests import JobError
 from .references import Reference
 from .splat_nodes import add_display, prepare_display
 

@@ -11,7 +11,7 @@ import bpy.utils.previews
 import numpy as np
 
 from .background import Background
-from .job_queue import JobError
+from .job_requests import JobError
 from .mesh_export import CapturedMesh
 from .references import Reference
 from .splat_objects import waited_for

@@ -75,6 +75,19 @@ def test_cancel_at_each_stage_leaves_the_scene_and_the_next_job_works(
 HELLO = """import json, os, sys, time
 os.write(1, json.dumps(dict(kind="hello", protocol={protocol}, tasks=[])).encode() + b"\\n")
 """
+RESULT = (
+    HELLO.format(protocol=1)
+    + """
+job = json.loads(sys.stdin.readline())["job"]
+files = {{name: json.dumps(content).encode() for name, content in {files}.items()}}
+sent = [dict(name=name, bytes=len(content)) for name, content in files.items()]
+head = json.dumps(dict(kind="result", job=job, findings={{}}, attachments=sent))
+os.write(1, head.encode() + b"\\n" + b"".join(files.values()))
+time.sleep(600)
+"""
+)
+LENS = {"w": 8, "h": 8, "fl_x": 8.0, "fl_y": 8.0, "cx": 4.0, "cy": 4.0}
+STANDS = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]]
 FAULTS = {
     "no such Python": (None, "Cannot start the worker /no/such/python: No such file or directory. Choose"),
     "a Python without the project": ("import sys; sys.exit(1)", "ended with status 1. Its log says why"),
@@ -83,6 +96,23 @@ FAULTS = {
     "it hangs": (HELLO.format(protocol=1) + "time.sleep(600)", "no sign of life for 1 s and was ended. Run the job"),
     "it says nothing": ("import time; time.sleep(600)", "did not say hello within 2 s. See its log, or try again."),
     "kill -9": (HELLO.format(protocol=1) + "sys.stdin.readline(); os.kill(os.getpid(), 9)", "killed (SIGKILL)"),
+    "a result without its files": (RESULT.format(files={}), "Expected views and their transforms.json from the worker"),
+    "a camera that is none": (
+        RESULT.format(files={"transforms.json": {"frames": [{"file_path": "views/000.png"}]}}),
+        "Expected a camera with w, h,",
+    ),
+    "a picture elsewhere": (
+        RESULT.format(files={"transforms.json": {"frames": [{"file_path": "../../../x.png"}]}}),
+        "Expected pictures inside the result's folder",
+    ),
+    "a picture that is none": (
+        RESULT.format(
+            files={
+                "transforms.json": {**LENS, "frames": [{"file_path": "transforms.json", "transform_matrix": STANDS}]}
+            }
+        ),
+        "Expected a picture from the worker",
+    ),
     "the memory is full": (
         HELLO.format(protocol=1)
         + "job = json.loads(sys.stdin.readline())['job']\n"

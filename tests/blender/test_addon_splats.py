@@ -275,7 +275,7 @@ bpy.data.batch_remove([bpy.data.objects["gone"], bpy.data.meshes["gone"]])
 try:
     for _ in steps:
         pass
-except job_queue.JobError as error:
+except job_requests.JobError as error:
     found["undone"] = str(error)
 found["left"] = "gone" in bpy.data.meshes
 """,

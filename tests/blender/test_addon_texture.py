@@ -235,7 +235,7 @@ bpy.data.objects.remove(gone)
 try:
     for _ in texture_results.add_texture(state.folder / "results", {"coordinates": "kept"}, reference, captured):
         pass
-except job_queue.JobError as error:
+except job_requests.JobError as error:
     found["gone"] = str(error)
 
 # What cannot be textured says why.
@@ -249,7 +249,7 @@ scene.collection.objects.link(empty)
 bpy.context.view_layer.update()
 try:
     mesh_export.captured_mesh(empty, bpy.context.evaluated_depsgraph_get())
-except job_queue.JobError as error:
+except job_requests.JobError as error:
     problems["empty"] = str(error)
 bpy.context.view_layer.objects.active = kept
 texture.num_views = 2
