@@ -124,6 +124,12 @@ CLAIMS = (
         "{assets}/pictures/backpack.png",
     ),
     _benchmark(
+        "addon_responsiveness",
+        "Whether Blender's window stays alive while the add-on works",
+        "--picture",
+        "{assets}/pictures/backpack.png",
+    ),
+    _benchmark(
         "addon_memory",
         "Memory of the worker and of Blender over ten jobs in a row",
         "--picture",
