@@ -57,6 +57,8 @@ def mesh_problem(thing: Any) -> str:
         return f"Expected a mesh, got {thing.name} ({thing.type.lower()}): select one, or convert it to a mesh"
     if thing.mode != "OBJECT":
         return "Leave Edit Mode first"
+    if "opacity_logit" in thing.data.attributes:
+        return f"{thing.name} holds splats, which have their colours: select a mesh"
     return ""
 
 
