@@ -16,8 +16,10 @@ from distill_core.errors import UserError
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SCAN_SECONDS = 180.0
 _MOST_PAGES = 12
+_SHADERS_SECONDS = 300.0
+"""The first picture of a material waits for its shaders to be compiled."""
 
-# The helpers `area` and `override` are the window program's own.
+# The helpers `area`, `override` and `redraw` are the window program's own.
 _SCAN = """
 import bpy
 
@@ -202,6 +204,7 @@ class BlenderWindow:
         from PIL import Image
 
         self._call("move", "400", "860")
+        self.run("redraw(1) and None", seconds=_SHADERS_SECONDS)
         png = file.with_suffix(".window.png")
         self._call("screenshot", str(png))
         with Image.open(png) as picture:
