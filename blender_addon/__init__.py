@@ -6,6 +6,7 @@ An extension: bpy, numpy and the standard library. What takes long is done by a 
 import bpy
 
 from . import (
+    dataset_operators,
     environment_operators,
     job_operators,
     jobs,
@@ -14,6 +15,7 @@ from . import (
     properties,
     splat_making,
     splat_operators,
+    texture_operators,
     view_operators,
 )
 
@@ -26,8 +28,10 @@ _MODULES = (
     view_operators,
     splat_making,
     environment_operators,
+    dataset_operators,
     panels,
     splat_operators,
+    texture_operators,
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from mathutils import Matrix
 
-from .job_queue import JobError
+from .job_requests import JobError
 
 INTRINSICS = ("w", "h", "fl_x", "fl_y", "cx", "cy")
 _SENSOR_MM = {"HORIZONTAL": 36.0, "VERTICAL": 24.0}

@@ -8,13 +8,15 @@ import numpy as np
 from bpy.app.handlers import persistent
 from gpu_extras.batch import batch_for_shader
 
-from .job_queue import JobError
+from .job_requests import JobError
 from .mesh_export import captured_mesh, mesh_problem
 from .texture_cameras import AUTOMATIC, SELECTED, frustum_lines, ring_frames
 
 _COLOUR = (1.0, 0.62, 0.18, 0.9)
 _DEPTH = 0.35
 """Of a drawn camera, in radii of the mesh."""
+
+_TAB = "OneStep3D"
 
 _handle: Any = None
 _known: dict[tuple[Any, ...], np.ndarray] = {}
@@ -52,7 +54,7 @@ def _lines(context: bpy.types.Context, thing: bpy.types.Object) -> np.ndarray:
 
 def _draw() -> None:
     context = bpy.context
-    if context.space_data is None or not context.space_data.overlay.show_overlays:
+    if context.space_data is None or not context.space_data.overlay.show_overlays or not _tab_is_open(context):
         return
     lines = camera_lines(context)
     if lines is None:
@@ -67,6 +69,14 @@ def _draw() -> None:
     batch.draw(shader)
     gpu.state.depth_test_set("NONE")
     gpu.state.blend_set("NONE")
+
+
+def _tab_is_open(context: bpy.types.Context) -> bool:
+    """Whether this viewport's sidebar shows the tab where cameras are chosen: elsewhere they would be in the way."""
+    sidebar = next((region for region in context.area.regions if region.type == "UI"), None)
+    if sidebar is None or not context.space_data.show_region_ui:
+        return False
+    return getattr(sidebar, "active_panel_category", _TAB) == _TAB
 
 
 @persistent

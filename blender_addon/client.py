@@ -21,6 +21,8 @@ from .protocol import PROTOCOL_VERSION, Attachment, Message, ProtocolError, read
 _LOG_LINES, _LONGEST_LOG_LINE = 2000, 4000
 _NICENESS = 10
 """What a person sees and touches goes before what is computed."""
+_SSH_FAILED = 255
+"""Status of ssh for an error of its own; any other is that of the program over there."""
 _ENDED = Message("ended")
 
 
@@ -313,7 +315,7 @@ class WorkerClient:
         # Its last words may still be in the pipe, which a child of its own may keep open.
         if not self._drained and time.monotonic() - (self._ending_since or 0.0) < 2 * self.patience.terminate:
             return []
-        sentence = self._reason or _sentence_of(status)
+        sentence = self._reason or _sentence_of(status, self.command, self.log[-1] if self.log else "")
         events = [
             Event("error", job, {"cause": "cancelled" if job in self._cancelled else "worker"}, sentence=sentence)
             for job in self._jobs
@@ -340,8 +342,14 @@ def _windows_flags() -> int:
     return subprocess.CREATE_NO_WINDOW | subprocess.BELOW_NORMAL_PRIORITY_CLASS  # type: ignore[attr-defined]
 
 
-def _sentence_of(status: int) -> str:
+def _sentence_of(status: int, command: Sequence[str], last_line: str) -> str:
     """One line about how a process ended by itself."""
+    if status == _SSH_FAILED and os.path.basename(command[0]).partition(".")[0] == "ssh":
+        said = f" ({last_line[:200].rstrip('.')})" if last_line else ""
+        return (
+            f"The connection to {command[-2]} failed or broke{said}. See that ssh enters that machine without a "
+            "password, then run the job again."
+        )
     if status == 0:
         return "The worker has ended."
     if status < 0:

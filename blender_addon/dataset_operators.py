@@ -9,7 +9,7 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from . import jobs
-from .job_queue import JobError, JobRequest
+from .job_requests import JobError, JobRequest
 from .model_capture import captured_models
 from .panel_parts import draw_start_button
 
@@ -95,7 +95,7 @@ class ONESTEP3D_OT_render_dataset(bpy.types.Operator):
                 _settings(chosen),
                 captured_models(things),
                 lambda folder, findings: _kept_records(folder, target, findings),
-                button=self.bl_idname,
+                button=ONESTEP3D_OT_render_dataset.bl_idname,
             ),
         )
 

@@ -9,7 +9,7 @@ import bpy
 from bpy.props import EnumProperty, StringProperty
 
 from . import jobs, preferences, worker_environment
-from .job_queue import LocalProgress, LocalRequest
+from .job_requests import LocalProgress, LocalRequest
 from .panel_parts import draw_progress, wrapped_label
 
 _BUTTONS = ("install_worker", "continue_installation", "repair_worker", "remove_worker")
@@ -194,7 +194,7 @@ def _start(operator: bpy.types.Operator, label: str, work: Callable[[LocalProgre
         jobs.stop_worker()  # one that still runs is of the environment before
         yield
 
-    return jobs.start(operator, LocalRequest(label, work_and_forget, apply, button=operator.bl_idname))
+    return jobs.start(operator, LocalRequest(label, work_and_forget, apply, button=type(operator).bl_idname))
 
 
 def _state() -> str:

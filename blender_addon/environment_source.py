@@ -9,7 +9,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .job_queue import JobError
+from .job_requests import JobError
 
 PROJECT = "onestep3d"
 _NEEDED = ("gs_integration/worker.py", "checkpoints/small/model.safetensors")

@@ -4,7 +4,7 @@ import bpy
 from bpy.props import IntProperty
 
 from . import jobs, preferences
-from .job_queue import JobState
+from .job_requests import JobState
 
 
 class _OfOneJob:

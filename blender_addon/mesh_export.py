@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .formats.gltf_file import encode_glb
-from .job_queue import JobError
+from .job_requests import JobError
 
 _MOST_TRIANGLES = 5_000_000
 _FLOAT, _UNSIGNED = 5126, 5125
@@ -57,6 +57,8 @@ def mesh_problem(thing: Any) -> str:
         return f"Expected a mesh, got {thing.name} ({thing.type.lower()}): select one, or convert it to a mesh"
     if thing.mode != "OBJECT":
         return "Leave Edit Mode first"
+    if "opacity_logit" in thing.data.attributes:
+        return f"{thing.name} holds splats, which have their colours: select a mesh"
     return ""
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import bpy
 
-from .job_queue import JobError
+from .job_requests import JobError
 from .logged_process import clean_environment
 
 _EXPORT_SECONDS = 600

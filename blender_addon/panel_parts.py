@@ -5,7 +5,7 @@ import textwrap
 import bpy
 
 from . import jobs
-from .job_queue import JobState
+from .job_requests import JobState
 
 _LETTER_PX = 6.2
 """Mean width of a letter of the interface's font at scale 1."""

@@ -6,7 +6,7 @@ import bpy
 
 from . import jobs
 from .environment_operators import draw_environment
-from .job_queue import JobState
+from .job_requests import JobState
 from .panel_parts import draw_progress, draw_start_button, duration, wrapped_label
 from .picture_source import draw_picture
 from .splat_making import ONESTEP3D_OT_make_splats

@@ -8,7 +8,7 @@ from bpy.props import EnumProperty, FloatProperty, StringProperty
 
 from . import worker_command as commands
 from . import worker_environment
-from .job_queue import JobError
+from .job_requests import JobError
 
 _SHIPPED_CHECKPOINT = "small"
 

@@ -6,7 +6,7 @@ from typing import Any
 import bpy
 
 from . import jobs, preferences
-from .job_queue import JobError, JobRequest
+from .job_requests import JobError, JobRequest
 from .picture_source import picture_problem, with_picture
 from .references import Reference
 from .splat_objects import add_splats

@@ -59,10 +59,8 @@ def shown_share(thing: Any) -> float:
     Args:
         thing: of splats.
     """
-    modifier = thing.modifiers.get(MODIFIER_NAME)
-    if modifier is None or modifier.node_group is None:
-        return 0.0
-    return float(modifier[input_identifier(modifier.node_group, SHARE)])
+    found = share_property(thing)
+    return 0.0 if found is None else float(found[0].path_resolve(found[1]))
 
 
 def set_share(thing: Any, share: float) -> None:
@@ -72,18 +70,28 @@ def set_share(thing: Any, share: float) -> None:
         thing: of splats, with a display.
         share: 0..1.
     """
-    modifier = thing.modifiers[MODIFIER_NAME]
-    modifier[input_identifier(modifier.node_group, SHARE)] = share
+    found = share_property(thing)
+    assert found is not None, "expected an object with a display"
+    owner, path = found
+    if path == "value":
+        owner.value = share
+    else:
+        owner[path[2:-2]] = share
 
 
-def input_identifier(group: Any, name: str) -> str:
-    """What a modifier calls an input of its node group.
+def share_property(thing: Any) -> tuple[Any, str] | None:
+    """Where the share is kept, as panels draw it: the owner and the path from there; None without a display.
 
     Args:
-        group: the node group.
-        name: of the input.
+        thing: of splats.
     """
-    return next(item.identifier for item in group.interface.items_tree if item.name == name)
+    modifier = thing.modifiers.get(MODIFIER_NAME)
+    if modifier is None or modifier.node_group is None:
+        return None
+    identifier = next(item.identifier for item in modifier.node_group.interface.items_tree if item.name == SHARE)
+    if hasattr(modifier, "properties"):  # Blender 5.2 and later
+        return getattr(modifier.properties.inputs, identifier), "value"
+    return modifier, f'["{identifier}"]'
 
 
 def _group() -> Any:

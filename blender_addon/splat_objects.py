@@ -21,7 +21,7 @@ from .formats.by_ending import read_splat_file
 from .formats.errors import FormatError
 from .formats.harmonics import COEFFICIENTS_BY_DEGREE, SH_BAND_0
 from .formats.screening import SplatReading, screened
-from .job_queue import JobError
+from .job_requests import JobError
 from .references import Reference
 from .splat_nodes import add_display, prepare_display
 
@@ -182,7 +182,7 @@ def splats_of(thing: Any) -> SplatReading:
     if not is_splats(thing):
         raise JobError("Expected an object of splats, got another one; select one that was made or imported here.")
     if thing.mode == "EDIT":
-        thing.update_from_editmode()
+        raise JobError(f"{thing.name} is being edited, and its values are not at hand: leave Edit Mode first.")
     mesh = thing.data
     count = len(mesh.vertices)
     if not count:

@@ -9,9 +9,9 @@ from bpy_extras.io_utils import ExportHelper, ImportHelper
 from .formats.arrays import AXES, SplatArrays
 from .formats.by_ending import FORMATS, FORMATS_READ, Writing, read_splat_file, write_splat_file
 from .formats.errors import FormatError
-from .job_queue import JobError
+from .job_requests import JobError
 from .references import Reference
-from .splat_nodes import MODIFIER_NAME, SHARE, input_identifier
+from .splat_nodes import SHARE, share_property
 from .splat_objects import is_splats, make_splat_object, place_in, reading_sentence, splats_of
 
 _AXES_ITEMS = [
@@ -99,6 +99,9 @@ class ONESTEP3D_OT_export_splats(bpy.types.Operator, ExportHelper):
     def poll(cls, context: bpy.types.Context) -> bool:
         if not _chosen(context):
             cls.poll_message_set("Select an object of splats first")
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Leave Edit Mode first")
             return False
         return True
 
@@ -200,10 +203,8 @@ class ONESTEP3D_PT_splat_files(bpy.types.Panel):
         if not is_splats(thing):
             return
         layout.label(text=f"{thing.name}: {len(thing.data.vertices):,} splats")
-        modifier = thing.modifiers.get(MODIFIER_NAME)
-        if modifier is not None and modifier.node_group is not None:
-            identifier = input_identifier(modifier.node_group, SHARE)
-            layout.prop(modifier, f'["{identifier}"]', text=SHARE, slider=True)
+        if (found := share_property(thing)) is not None:
+            layout.prop(*found, text=SHARE, slider=True)
 
 
 def draw_colours(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .formats.errors import FormatError
 from .formats.gltf_file import read_gltf_file
-from .job_queue import JobError
+from .job_requests import JobError
 from .mesh_export import CapturedMesh
 
 _CHUNK = 4096

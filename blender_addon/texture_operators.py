@@ -10,7 +10,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 
 from . import camera_overlay, jobs, preferences, texture_results
 from .camera_conversion import transforms
-from .job_queue import JobError, JobRequest
+from .job_requests import JobError, JobRequest
 from .mesh_export import captured_mesh, glb_of, has_coordinates, mesh_problem
 from .panel_parts import draw_start_button, wrapped_label
 from .picture_source import draw_picture, picture_problem, with_picture

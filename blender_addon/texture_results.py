@@ -1,5 +1,6 @@
 """A finished texture on its mesh: image, material, coordinates where there were none; what was there is kept."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import bpy.utils.previews
 import numpy as np
 
 from .background import Background
-from .job_queue import JobError
+from .job_requests import JobError
 from .mesh_export import CapturedMesh
 from .references import Reference
 from .splat_objects import waited_for
@@ -200,28 +201,37 @@ def _cut(mesh: bpy.types.Mesh, coordinates: NewCoordinates, captured: CapturedMe
     edited.from_mesh(mesh)
     edited.faces.ensure_lookup_table()
     layer = edited.loops.layers.uv[LAYER_NAME]
-    old = [edited.faces[polygon] for polygon in triangles]
-    for (polygon, numbers), face in zip(triangles.items(), old, strict=True):
-        corners = list(face.loops)
-        for number in numbers:
-            places = captured.loops[number] - starts[polygon]
-            # A mirrored object was sent turned over; its own faces stay as they are.
-            order = [0, 1, 2] if _turns_as(places, len(corners)) else [2, 1, 0]
-            chosen = [corners[places[corner]] for corner in order]
-            made = edited.faces.new([corner.vert for corner in chosen], face)
-            for new, corner, where in zip(made.loops, chosen, order, strict=True):
-                new.copy_from(corner)
-                new[layer].uv = coordinates.by_triangle[number][where]
-    for face in old:
-        edited.faces.remove(face)
+    whole = [edited.faces[polygon] for polygon in triangles]
+    for (polygon, numbers), face in zip(triangles.items(), whole, strict=True):
+        corners = [loop.vert for loop in face.loops]
+        placed = {
+            frozenset(corners[place] for place in captured.loops[number] - starts[polygon]): number
+            for number in numbers
+        }
+        for piece in _pieces(face, list(placed)):
+            number = placed[frozenset(piece.verts)]
+            where = dict(
+                zip(captured.loops[number] - starts[polygon], coordinates.by_triangle[number].tolist(), strict=True)
+            )
+            for loop in piece.loops:
+                loop[layer].uv = where[corners.index(loop.vert)]
     edited.to_mesh(mesh)
     edited.free()
 
 
-def _turns_as(places: np.ndarray, size: int) -> bool:
-    """Whether three corners of a face follow each other in the order of the face, which has `size` corners."""
-    steps = (np.roll(places, -1) - places) % size
-    return int(steps.sum()) == size
+def _pieces(face: Any, triangles: list[frozenset[Any]]) -> list[Any]:
+    """Split a face along the sides of its triangles, given as sets of vertices; returns the pieces."""
+    pieces = [face]
+    for side in {frozenset(pair) for triangle in triangles for pair in itertools.combinations(triangle, 2)}:
+        one, other = side
+        for piece in pieces:
+            around = list(piece.verts)
+            if one in around and other in around:
+                apart = (around.index(one) - around.index(other)) % len(around)
+                if 1 < apart < len(around) - 1:
+                    pieces.append(bmesh.utils.face_split(piece, one, other)[0])
+                    break
+    return pieces
 
 
 def register() -> None:

@@ -12,7 +12,7 @@ from bpy.props import StringProperty
 from . import jobs, preferences
 from .camera_conversion import frame_of_camera
 from .contact_sheet import draw_contact_sheet, show_image
-from .job_queue import JobError, JobRequest
+from .job_requests import JobError, JobRequest
 from .picture_source import picture_problem, with_picture
 from .references import Reference
 from .view_list import chosen_views, collection_of, kept_views, views_of

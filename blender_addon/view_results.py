@@ -7,12 +7,14 @@ from typing import Any
 
 import bpy
 
-from .camera_conversion import set_camera
+from .camera_conversion import intrinsics_of, pose_of, set_camera
 from .contact_sheet import contact_sheet, show_image
-from .job_queue import JobError
+from .job_requests import JobError
 from .references import Reference
 
 _CAMERA_SIZE = 0.2
+_SOURCE = "input.png"
+"""What the worker calls the picture that it made the views from."""
 
 
 def add_views(
@@ -41,22 +43,52 @@ def add_views(
     about.folder, about.picture, about.steps = str(folder.parent), name, steps
     about.picture_settings = json.dumps(dict(picture_settings))
     about.shared = json.dumps(described)
+    try:
+        for place, frame in enumerate(frames):
+            yield
+            _add_view(_collection(kept), folder, f"{name} {_kind(frame, place)}", frame, described, seed)
+    except BaseException:
+        if (collection := kept.found()) is not None:
+            _remove(collection)
+        raise
     yield
-    for place, frame in enumerate(frames):
-        collection = _collection(kept)
-        is_source = frame["file_path"] == "input.png"
-        image = load_picture(folder / frame["file_path"], f"{name} {'source' if is_source else f'view {place:03d}'}")
-        camera = _camera(image, frame, described)
-        collection.objects.link(camera)
-        view = camera.onestep3d_view
-        view.frame, view.image, view.is_source, view.seed = json.dumps(frame), image, is_source, seed
-        yield
     collection = _collection(kept)
     _scene(scene).onestep3d.views = collection
     for _ in contact_sheet(collection):
         yield
     if collection.onestep3d_views.sheet is not None:
         show_image(collection.onestep3d_views.sheet)
+
+
+def _add_view(
+    collection: bpy.types.Collection,
+    folder: Path,
+    name: str,
+    frame: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    seed: int,
+) -> None:
+    image = load_picture(folder / frame["file_path"], name)
+    camera = _camera(image, frame, shared)
+    collection.objects.link(camera)
+    view = camera.onestep3d_view
+    view.frame, view.image, view.seed = json.dumps(frame), image, seed
+    view.is_source = frame["file_path"] == _SOURCE
+
+
+def _kind(frame: Mapping[str, Any], place: int) -> str:
+    return "source" if frame["file_path"] == _SOURCE else f"view {place:03d}"
+
+
+def _remove(collection: bpy.types.Collection) -> None:
+    """Take a collection of views and all that was made for it out of the file."""
+    for camera in list(collection.objects):
+        lens, image = camera.data, camera.onestep3d_view.image
+        bpy.data.objects.remove(camera)
+        bpy.data.cameras.remove(lens)
+        if image is not None and image.users == 0:
+            bpy.data.images.remove(image)
+    bpy.data.collections.remove(collection)
 
 
 def exchange_view(folder: Path, camera: Reference, seed: int) -> Iterator[None]:
@@ -75,9 +107,7 @@ def exchange_view(folder: Path, camera: Reference, seed: int) -> Iterator[None]:
         raise JobError(
             f"The camera {camera.name} is gone, and with it the place of this view. Generate the views anew."
         )
-    frames = [
-        frame for frame in read_transforms(folder / "transforms.json")["frames"] if frame["file_path"] != "input.png"
-    ]
+    frames = [frame for frame in read_transforms(folder / "transforms.json")["frames"] if frame["file_path"] != _SOURCE]
     if len(frames) != 1:
         raise JobError(f"Expected one view from the worker, got {len(frames)}. Update the worker.")
     view, before = target.onestep3d_view, target.onestep3d_view.image
@@ -111,7 +141,7 @@ def record_files(collection: bpy.types.Collection, cameras: list[bpy.types.Objec
         view = camera.onestep3d_view
         if view.image is None or view.image.packed_file is None:
             raise JobError(f"The image of {camera.name} is gone. Discard this view, or make it with another seed.")
-        name = "input.png" if view.is_source else f"views/{place:03d}.png"
+        name = _SOURCE if view.is_source else f"views/{place:03d}.png"
         files[name] = bytes(view.image.packed_file.data)
         frames.append({**json.loads(view.frame), "file_path": name})
     shared = json.loads(collection.onestep3d_views.shared)
@@ -130,14 +160,14 @@ def read_transforms(file: Path) -> dict[str, Any]:
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
         names = [frame["file_path"] for frame in described["frames"]]
-        matrices = [frame["transform_matrix"] for frame in described["frames"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise JobError("Expected views and their transforms.json from the worker, got others. Update it.") from None
     inside = file.parent.resolve()
     if not all(isinstance(name, str) and (inside / name).resolve().is_relative_to(inside) for name in names):
         raise JobError("Expected pictures inside the result's folder, got others. Update the worker.")
-    if not all(len(matrix) == 4 and all(len(row) == 4 for row in matrix) for matrix in matrices):
-        raise JobError("Expected 4 x 4 matrices of cameras, got others. Update the worker.")
+    for frame in described["frames"]:
+        intrinsics_of(frame, described)
+        pose_of(frame)
     return described
 
 
@@ -153,9 +183,12 @@ def load_picture(file: Path, name: str) -> bpy.types.Image:
     """
     try:
         image = bpy.data.images.load(str(file))
-        image.pack()
     except RuntimeError as error:
         raise JobError(f"Blender cannot read {file}: {' '.join(str(error).split())} Run the job again.") from None
+    if min(image.size) == 0:
+        bpy.data.images.remove(image)
+        raise JobError(f"Expected a picture from the worker, got another file, {file}. Update the worker.")
+    image.pack()
     image.name = name
     image.preview_ensure()
     return image

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from .job_queue import JobError
+from .job_requests import JobError
 
 _MODULE = ["-m", "gs_integration.worker"]
 # -P: not what lies in the folder that Blender happens to have been started in. -I: nor what variables of the

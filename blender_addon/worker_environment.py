@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 from .client import Event, WorkerClient
 from .environment_source import PROJECT, Source, find_source
-from .job_queue import JobError, LocalProgress
+from .job_requests import JobError, LocalProgress
 from .logged_process import ProgramFailed, clean_environment, run_logged
 from .worker_command import local_command
 

@@ -21,9 +21,11 @@ from gs_integration.worker_progress import JobProgress
 
 if TYPE_CHECKING:
     from distill_core.images import Picture
+    from distill_core.models.text_to_image import TextToImage
     from distill_core.models.view_generator import ViewGenerator
     from gs_integration.pipelines.report import RunRecord
     from gs_integration.pipelines.settings import GeneratorSettings
+    from gs_integration.pipelines.texture_settings import TextureSettings
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +34,16 @@ Findings = Mapping[str, object]
 
 
 class LoadedGenerators:
-    """The generator that was used last, kept in memory for the next job."""
+    """The model that was used last, kept in memory for the next job."""
 
     def __init__(self) -> None:
-        self._key: tuple[Path, int, str] | None = None
+        self._key: tuple[object, ...] | None = None
         self._generator: ViewGenerator | None = None
+        self._prompted: TextToImage | None = None
         self._sha256 = ""
 
     def __bool__(self) -> bool:
-        return self._generator is not None
+        return self._key is not None
 
     def load(self, settings: "GeneratorSettings", run: "RunRecord") -> "ViewGenerator":
         """Return the generator of the settings, from memory if it is the one of the last job.
@@ -65,9 +68,31 @@ class LoadedGenerators:
         run.checkpoint = {"name": settings.checkpoint, "sha256": self._sha256}
         return self._generator
 
+    def load_prompted(self, settings: "TextureSettings", run: "RunRecord") -> "TextToImage":
+        """Return the text-to-image model of the settings, from memory if it is the one of the last job.
+
+        Args:
+            settings: of a texture after a prompt.
+            run: told of the checkpoint.
+
+        Raises:
+            UserError: there is no such checkpoint or device.
+        """
+        from gs_integration.pipelines.devices import torch_device
+        from gs_integration.pipelines.texture_models import model_names, prompted_model
+
+        device = torch_device(settings.generator.device)
+        key = (*model_names(settings), str(device))
+        if self._prompted is None or key != self._key:
+            run.progress.stage("checkpoint", None)
+            self.free()
+            self._prompted, self._key = prompted_model(settings, device), key
+        run.checkpoint = {"name": settings.generator.checkpoint}
+        return self._prompted
+
     def free(self) -> None:
         """Give the memory back."""
-        self._generator = self._key = None
+        self._generator = self._prompted = self._key = None
         gc.collect()
         if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -217,7 +242,7 @@ def fit_splats(job: Job) -> Findings:
 
 
 def texture_mesh(job: Job) -> Findings:
-    """A mesh textured after a picture; needs mesh.*, picture.*, and cameras.json where cameras are given."""
+    """A mesh textured; needs mesh.*, picture.* unless a prompt is enough, cameras.json where cameras are given."""
     from gs_integration.pipelines.report import recorded_run
     from gs_integration.pipelines.texture_settings import CAMERA_SETS, TextureSettings
     from renderers.meshes import load_mesh
@@ -230,15 +255,20 @@ def texture_mesh(job: Job) -> Findings:
     else:
         raise UserError(f"Expected cameras {', '.join(CAMERA_SETS)}, or a file cameras.json sent with the job.")
     with recorded_run(job.progress) as run:
-        picture = job.picture()
+        prompted = settings.prompted
+        heard = not prompted.text.prompt or prompted.ip_adapter is not None
+        picture = job.picture() if heard else None
         mesh = load_mesh(job.file("mesh"), up_axis=None if settings.up_axis == "auto" else settings.up_axis)
         from gs_integration.pipelines.texture_mesh import texture_mesh
 
-        result = texture_mesh(mesh, picture, settings, job.generators.load(settings.generator, run), run.progress)
+        if prompted.text.prompt:
+            model = job.generators.load_prompted(settings, run)
+        else:
+            model = job.generators.load(settings.generator, run)
+        result = texture_mesh(mesh, picture, settings, model, run.progress)
         result.save(job.results, run)
-    assert result.source is not None  # only textures after a prompt have none
     return {
-        "elevation": result.source.elevation_sentence(),
+        **({} if result.source is None else {"elevation": result.source.elevation_sentence()}),
         "picture_lifted": result.picture_lifted,
         "coordinates": result.unwrapped.method,
         "surface_share": round(result.coverage.surface_share, 4),

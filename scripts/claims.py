@@ -134,4 +134,22 @@ CLAIMS = (
     ),
     _benchmark("blender_kills", "Rendering jobs killed at random moments, and gone on", "--folder", "{out}"),
     _benchmark("whole_job", "The whole job on rendered pictures of well-known models", *_MODELS),
+    _benchmark(
+        "addon_window",
+        "The add-on in a real Blender window, its buttons pressed, from a picture to a textured mesh",
+        "--picture",
+        "{assets}/pictures/backpack.png",
+    ),
+    _benchmark(
+        "addon_responsiveness",
+        "Whether Blender's window stays alive while the add-on works",
+        "--picture",
+        "{assets}/pictures/backpack.png",
+    ),
+    _benchmark(
+        "addon_memory",
+        "Memory of the worker and of Blender over ten jobs in a row",
+        "--picture",
+        "{assets}/pictures/backpack.png",
+    ),
 )

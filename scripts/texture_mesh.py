@@ -78,26 +78,17 @@ def main(settings: TextureMesh, progress: Progress) -> None:
 def load_model(settings: TextureMesh, record: "RunRecord") -> "ViewGenerator | TextToImage":
     """Return the model that the settings name, and put it on record."""
     from distill_core.models.checkpoint_loading import find_checkpoint, load_generator
-    from distill_core.models.text_to_image_loading import load_text_to_image
     from gs_integration.pipelines.devices import torch_device
     from gs_integration.pipelines.report import file_sha256
+    from gs_integration.pipelines.texture_models import prompted_model
 
     name, device = settings.generator.checkpoint, torch_device(settings.generator.device)
-    prompted = settings.prompted
-    if not prompted.text.prompt:
+    if not settings.prompted.text.prompt:
         file = find_checkpoint(name)
         record.checkpoint = {"name": name, "sha256": file_sha256(file)}
         return load_generator(file, device)
     record.checkpoint = {"name": name}
-    return load_text_to_image(
-        name,
-        device,
-        lora=prompted.text.lora,
-        controls=[control for control in (prompted.control, prompted.normal_control) if control is not None],
-        ip_adapter=prompted.ip_adapter,
-        ip_adapter_file=prompted.ip_adapter_file,
-        ip_adapter_scale=prompted.ip_adapter_scale,
-    )
+    return prompted_model(settings, device)
 
 
 def say_result(result: "TexturedResult") -> None:

@@ -87,6 +87,24 @@ def test_kernels_are_not_annotated_and_nothing_postpones_annotations(repository:
         assert not ("jaxtyping" in imported and "__future__" in imported), name
 
 
+def test_the_addon_imports_blender_numpy_and_itself_alone(repository: Path) -> None:
+    """By relative imports: in Blender its package has another name; what it shares is copied beside it."""
+    copied = {"protocol", "formats"}
+    own = {file.stem for file in (repository / "blender_addon").glob("*.py")} | copied
+    admitted = set(sys.stdlib_module_names) | {"bpy", "bpy_extras", "bl_ui", "bmesh", "gpu", "gpu_extras", "mathutils"}
+    admitted |= {"numpy"}
+    for file in sorted((repository / "blender_addon").glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                assert {alias.name.split(".")[0] for alias in node.names} <= admitted, file.name
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                assert str(node.module).split(".")[0] in admitted, file.name
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 1, file.name
+                names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+                assert set(names) <= own, file.name
+
+
 def test_kernels_live_in_kernel_modules(repository: Path) -> None:
     for name, file in modules(repository).items():
         decorators = [
@@ -110,7 +128,7 @@ def test_packages_open_with_a_docstring_alone(repository: Path) -> None:
 def test_modules_stay_readable(repository: Path) -> None:
     too_long = {
         name: lines
-        for name, file in modules(repository, *PACKAGES, "scripts", "benchmarks").items()
+        for name, file in modules(repository, *PACKAGES, "blender_addon", "scripts", "benchmarks").items()
         if (lines := len(file.read_text().splitlines())) > 400
     }
     assert not too_long

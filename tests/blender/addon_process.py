@@ -23,8 +23,8 @@ from pathlib import Path
 GIVEN = json.loads(sys.argv[1])
 import bpy, addon_utils
 assert addon_utils.enable("{MODULE}", default_set=True) is not None
-from {MODULE} import client, job_queue, jobs, preferences as chosen_by_person
-from {MODULE}.job_queue import JobRequest
+from {MODULE} import client, job_requests, jobs, preferences as chosen_by_person
+from {MODULE}.job_requests import JobRequest
 preferences = chosen_by_person.of(bpy.context)
 preferences.worker, preferences.python = "PYTHON", GIVEN["python"]
 preferences.results_folder, preferences.device = GIVEN["results"], "cpu"
@@ -56,7 +56,7 @@ print("RESULT " + json.dumps(found), flush=True)
 def run_addon(script: str, folder: Path, **values: Any) -> dict[str, Any]:
     """Run a script with the add-on enabled and its worker this environment's Python; returns what it put into `found`.
 
-    The script sees bpy, the add-on's modules `jobs`, `client` and `job_queue`, its `preferences`, the scene's
+    The script sees bpy, the add-on's modules `jobs`, `client` and `job_requests`, its `preferences`, the scene's
     `settings`, `things()`, `ticks()` and, as `GIVEN`, the values.
     """
     if not BLENDER_PYTHON.exists():

@@ -137,7 +137,7 @@ found["frames"], found["once more"] = frames, once_more
 camera.data.type = "ORTHO"
 try:
     frame_of_camera(camera, 10, 10, render=scene.render)
-except job_queue.JobError as error:
+except job_requests.JobError as error:
     found["orthographic"] = str(error)
 camera.data.type = "PERSP"
 problems = []
@@ -145,7 +145,7 @@ for broken in ({}, {"fl_x": -1}, {"transform_matrix": [[1, 0], [0, 1]]}, {"trans
                {"transform_matrix": [[2, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]}, {"cx": float("nan")}):
     try:
         set_camera(again, {**frames[0], **broken} if broken else {}, {})
-    except job_queue.JobError as error:
+    except job_requests.JobError as error:
         problems.append(str(error))
 found["problems"] = problems
 """

@@ -106,5 +106,8 @@ found["states"] = [job.state for job in jobs.queue.jobs]
     for view in range(len(fast)):
         a, b = fast.pictures[view][3], real.pictures[view][3]
         assert np.abs(a - b).mean() < 0.01
-        both = (fast.depth[view] > 0) & (real.depth[view] > 0)
-        assert np.median(np.abs(fast.depth[view] - real.depth[view])[both]) < 0.002  # steps of 0.001
+        fast_depth, real_depth = fast.read_view(view).depth, real.read_view(view).depth
+        assert fast_depth is not None
+        assert real_depth is not None
+        both = (fast_depth > 0) & (real_depth > 0)
+        assert np.median(np.abs(fast_depth - real_depth)[both]) < 0.002  # steps of 0.001

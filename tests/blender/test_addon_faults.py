@@ -10,17 +10,39 @@ from tests.scripts.processes import allowed_seconds
 
 pytestmark = pytest.mark.blender
 
-# What a job is asked for, and what is pressed for it.
+# What is pressed, what is chosen before, and stages that the job has to go through.
 ASKED = {
-    "views": ("generate_views", "settings.num_views = 4"),
-    "splats": ("make_splats", "settings.num_views, settings.iterations, settings.max_splats = 4, 60, 1000"),
+    "views": ("generate_views", "", {"starting", "checkpoint", "picture", "views", "files"}),
+    "splats of the picture": (
+        "make_splats",
+        "settings.iterations, settings.max_splats = 60, 1000",
+        {"starting", "checkpoint", "picture", "views", "splats", "files"},
+    ),
+    "splats of kept views": (
+        "make_splats",
+        """
+bpy.ops.onestep3d.generate_views()
+ticks(lambda: jobs.queue.jobs[-1].ended)
+settings.splats_from, settings.iterations, settings.max_splats = "VIEWS", 60, 1000
+""",
+        {"starting", "splats", "files"},
+    ),
+    "texture": (
+        "texture_mesh",
+        """
+bpy.ops.mesh.primitive_monkey_add(calc_uvs=False)
+chosen = scene.onestep3d_texture
+chosen.texture_size, chosen.num_views, chosen.steps = "256", 4, 2
+""",
+        {"starting", "checkpoint", "picture", "views", "texture", "files"},
+    ),
 }
 
 CANCELLING = """
 # Operators return at once, as they do where there is a window.
 jobs.wait = lambda state: None
 jobs.start = lambda operator, request: jobs.submit(request) and {"FINISHED"}
-settings.picture_path = GIVEN["picture"]
+settings.picture_path, settings.num_views = GIVEN["picture"], 4
 exec(GIVEN["choice"])
 press = getattr(bpy.ops.onestep3d, GIVEN["button"])
 stages, cancel_at, cancelled_at = [], None, None
@@ -60,11 +82,11 @@ found["after"] = [jobs.queue.jobs[-1].state, jobs.queue.jobs[-1].sentence]
 def test_cancel_at_each_stage_leaves_the_scene_and_the_next_job_works(
     job: str, shared_assets: Path, tmp_path: Path
 ) -> None:
-    button, choice = ASKED[job]
+    button, choice, expected = ASKED[job]
     picture = str(shared_assets / "pictures" / "backpack.png")
     found = run_addon(CANCELLING, tmp_path, picture=picture, button=button, choice=choice)
     assert found["whole"] == "done"
-    assert {"starting", "checkpoint", "picture", "views", "files"} <= set(found["stages"])
+    assert expected <= set(found["stages"])
     assert set(found["states"]) == set(found["stages"])
     assert all(state == ["cancelled", ""] for state in found["states"].values()), found["states"]
     # Blender itself is never held up; the worker obeys within a step, or is ended after two seconds and buried.
@@ -75,6 +97,19 @@ def test_cancel_at_each_stage_leaves_the_scene_and_the_next_job_works(
 HELLO = """import json, os, sys, time
 os.write(1, json.dumps(dict(kind="hello", protocol={protocol}, tasks=[])).encode() + b"\\n")
 """
+RESULT = (
+    HELLO.format(protocol=1)
+    + """
+job = json.loads(sys.stdin.readline())["job"]
+files = {{name: json.dumps(content).encode() for name, content in {files}.items()}}
+sent = [dict(name=name, bytes=len(content)) for name, content in files.items()]
+head = json.dumps(dict(kind="result", job=job, findings={{}}, attachments=sent))
+os.write(1, head.encode() + b"\\n" + b"".join(files.values()))
+time.sleep(600)
+"""
+)
+LENS = {"w": 8, "h": 8, "fl_x": 8.0, "fl_y": 8.0, "cx": 4.0, "cy": 4.0}
+STANDS = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]]
 FAULTS = {
     "no such Python": (None, "Cannot start the worker /no/such/python: No such file or directory. Choose"),
     "a Python without the project": ("import sys; sys.exit(1)", "ended with status 1. Its log says why"),
@@ -83,6 +118,23 @@ FAULTS = {
     "it hangs": (HELLO.format(protocol=1) + "time.sleep(600)", "no sign of life for 1 s and was ended. Run the job"),
     "it says nothing": ("import time; time.sleep(600)", "did not say hello within 2 s. See its log, or try again."),
     "kill -9": (HELLO.format(protocol=1) + "sys.stdin.readline(); os.kill(os.getpid(), 9)", "killed (SIGKILL)"),
+    "a result without its files": (RESULT.format(files={}), "Expected views and their transforms.json from the worker"),
+    "a camera that is none": (
+        RESULT.format(files={"transforms.json": {"frames": [{"file_path": "views/000.png"}]}}),
+        "Expected a camera with w, h,",
+    ),
+    "a picture elsewhere": (
+        RESULT.format(files={"transforms.json": {"frames": [{"file_path": "../../../x.png"}]}}),
+        "Expected pictures inside the result's folder",
+    ),
+    "a picture that is none": (
+        RESULT.format(
+            files={
+                "transforms.json": {**LENS, "frames": [{"file_path": "transforms.json", "transform_matrix": STANDS}]}
+            }
+        ),
+        "Expected a picture from the worker",
+    ),
     "the memory is full": (
         HELLO.format(protocol=1)
         + "job = json.loads(sys.stdin.readline())['job']\n"

@@ -11,7 +11,11 @@ import pytest
 @pytest.fixture(scope="session")
 def addon_folder(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The add-on's modules beside what the build copies to them, in a package that asks for no Blender by itself."""
-    folder = tmp_path_factory.mktemp("addon") / "onestep3d_addon"
+    return copied_addon(repository, tmp_path_factory.mktemp("addon") / "onestep3d_addon")
+
+
+def copied_addon(repository: Path, folder: Path) -> Path:
+    """Copy the add-on into a folder that can be imported as a package."""
     shutil.copytree(repository / "blender_addon", folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "__init__.py").write_text("")
     shutil.copyfile(repository / "gs_integration" / "protocol.py", folder / "protocol.py")

@@ -52,22 +52,25 @@ def apart(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return corners, np.arange(3 * len(corners)).reshape(-1, 3), np.arange(len(corners))
 
 
-def textured(export: ModuleType, thing: Any, folder: Path) -> tuple[Path, dict[tuple[float, ...], np.ndarray]]:
+def textured(
+    export: ModuleType, thing: Any, folder: Path
+) -> tuple[Path, dict[tuple[tuple[float, ...], ...], np.ndarray]]:
     """The file that the pipeline writes of a mesh without coordinates, and its coordinates by face and corner."""
     sent = load_mesh(export.glb_of(thing), file_type="glb", name="thing")
     mesh = ready_for_texturing(sent, texture_size=256).mesh
     save_glb(wearing(mesh, np.zeros((3, 256, 256), np.float32)), folder / "textured.glb")
-    by_corner: dict[tuple[float, ...], np.ndarray] = {}
+    by_corner: dict[tuple[tuple[float, ...], ...], np.ndarray] = {}
     for face, uvs in zip(mesh.vertices[mesh.faces], mesh.corner_uvs, strict=True):
         for corner in range(3):
             by_corner[key(face, corner)] = uvs[corner]
     return folder / "textured.glb", by_corner
 
 
-def key(face: np.ndarray, corner: int) -> tuple[float, ...]:
+def key(face: np.ndarray, corner: int) -> tuple[tuple[float, ...], ...]:
     """A corner of a face by where both lie, whichever way round the face is wound."""
     rounded = np.round(face.astype(np.float64), 4) + 0.0
-    return (*sorted(map(tuple, rounded.tolist())), tuple(rounded[corner].tolist()))
+    places = [tuple(place) for place in rounded.tolist()]
+    return (*sorted(places), places[corner])
 
 
 def test_the_project_reads_what_was_captured(modules: tuple[ModuleType, ...], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from renderers.meshes import load_mesh, normalised
 from tests.end_to_end.jobs import VIEW_FILES, entries, make_views
 from tests.gs_integration.formats.clouds import asymmetric_cloud
 from tests.gs_integration.worker_threads import Asker, worker_thread
+from tests.tiny_checkpoints import LATENT_PX, TinyCheckpoints
 
 ANGLES = {"azimuths_degrees": [0, 120], "generator": {"device": "cpu"}}
 
@@ -221,6 +222,33 @@ def test_a_mesh_is_textured_from_cameras_that_came_with_it(views: Path, asker: A
     assert "views/002.png" not in result
     elsewhere = asker.run("elsewhere", "texture_mesh", files | {"cameras.json": b"{}"}, cameras="/etc/passwd")
     assert elsewhere.fields["cause"] == "person"
+
+
+def test_a_mesh_is_textured_after_a_prompt(
+    asker: Asker, tiny_checkpoints: TinyCheckpoints, shared_assets: Path
+) -> None:
+    files = {"mesh.obj": (shared_assets / "texturing" / "suzanne_quads.obj").read_bytes()}
+    settings = {
+        "cameras": "ring",
+        "num_views": 2,
+        "texture_size": 64,
+        "turntable_frames": 2,
+        "generator": {"checkpoint": str(tiny_checkpoints.stable_diffusion), "device": "cpu"},
+        "prompted": {
+            "text": {"prompt": "a red hen"},
+            "denoising_steps": 2,
+            "picture_px": 2 * LATENT_PX,
+            "latent_texture_size": 32,
+        },
+    }
+    stages, result = stages_of(asker, "prompted", "texture_mesh", files, **settings)
+    assert {"checkpoint", "views", "texture"} <= set(stages)
+    assert {"textured.glb", "texture.png", "views/001.png"} <= set(result)
+    assert "input.png" not in result
+    again, _ = stages_of(asker, "again", "texture_mesh", files, **settings)
+    assert "checkpoint" not in again  # it is in the memory still
+    unnamed = {**settings, "generator": {"checkpoint": "small", "device": "cpu"}}
+    assert asker.run("unnamed", "texture_mesh", files, **unnamed).fields["cause"] == "person"
 
 
 def stated_frames(views: Path) -> list[dict]:

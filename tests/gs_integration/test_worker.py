@@ -1,6 +1,7 @@
 """The worker at the other end of two pipes, in a thread of this process; tests/blender_addon has it in its own."""
 
 import logging
+import random
 import re
 import tempfile
 import threading
@@ -182,6 +183,24 @@ def test_hostile_messages_are_refused_and_leave_nothing_behind(asker: Asker, fol
     asker.say("run", job="3", task="status", settings=[1])
     assert asker.hear("error").fields["job"] == "3"
     convert(asker, "4")
+
+
+def test_ten_thousand_random_strings_are_refused_and_the_next_job_works(asker: Asker) -> None:
+    """Half of them begin like a message; none names its attachments, so that each ends with its line."""
+    generator = random.Random(0)
+    strings = [generator.randbytes(generator.randint(1, 40)).replace(b"\n", b" ") for _ in range(10_000)]
+    content = b"".join((b'{"kind":' if number % 2 else b"") + text + b"\n" for number, text in enumerate(strings))
+
+    def send() -> None:
+        asker.to_worker.write(content)
+        asker.to_worker.flush()
+
+    sender = threading.Thread(target=send)  # the refusals must be read meanwhile, or both pipes fill up
+    sender.start()
+    for _ in strings:
+        assert asker.hear("error", "result").fields["cause"] == "message"
+    sender.join(60)
+    convert(asker, "1")
 
 
 @pytest.mark.parametrize("content", [b"x" * (2 << 20), b'{"kind":"run","attachments":[{"name":"a","bytes":-1}]}\n'])

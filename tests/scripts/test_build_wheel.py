@@ -48,7 +48,7 @@ def test_the_worker_runs_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> No
         check=True,
     )
     assert Path(where.stdout.strip()) == tmp_path / "site" / "gs_integration"
-    worker = subprocess.Popen(
+    worker: subprocess.Popen[bytes] = subprocess.Popen(
         [sys.executable, "-m", "gs_integration.worker"],
         cwd=tmp_path,
         env=environ,

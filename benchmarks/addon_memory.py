@@ -1,0 +1,133 @@
+"""Memory of the worker and of Blender over jobs in a row, as the add-on asks for them.
+
+Blender runs without its window with the add-on built from this checkout. After each job its result is removed from the
+scene; two jobs warm up first. Memory is what the system holds resident (Linux).
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from distill_core.errors import UserError
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_MODULE = "bl_ext.user_default.onestep3d"
+_WARM_UP = 2
+
+# What runs inside Blender: the operators that the buttons of the panels call.
+_JOBS = f"""
+import json, os, sys
+from pathlib import Path
+given = json.loads(sys.argv[-1])
+import bpy, addon_utils
+assert addon_utils.enable("{_MODULE}", default_set=True) is not None
+from {_MODULE} import jobs, preferences
+chosen = preferences.of(bpy.context)
+chosen.worker, chosen.python, chosen.device = "PYTHON", given["python"], "cpu"
+chosen.results_folder = given["results"]
+settings = bpy.context.scene.onestep3d
+settings.picture_path, settings.splats_from = given["picture"], "PICTURE"
+settings.iterations = given["iterations"]
+
+def resident_bytes(process):
+    for line in Path(f"/proc/{{process}}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return 1024 * int(line.split()[1])
+
+def forget():
+    for thing in list(bpy.data.objects):
+        bpy.data.objects.remove(thing)
+    bpy.data.orphans_purge(do_recursive=True)
+    for job in list(jobs.queue.jobs):
+        jobs.queue.dismiss(job)
+
+for _ in range(given["jobs"]):
+    assert bpy.ops.onestep3d.make_splats() == {{"FINISHED"}}
+    worker = jobs.queue.hello["process"]
+    row = {{"splats": jobs.queue.jobs[-1].findings["splats"], "seconds": jobs.queue.jobs[-1].seconds}}
+    forget()
+    row |= {{"worker_bytes": resident_bytes(worker), "blender_bytes": resident_bytes(os.getpid()), "worker": worker}}
+    print("ROW " + json.dumps(row), flush=True)
+addon_utils.disable("{_MODULE}", default_set=True)
+"""
+
+
+class Settings(BaseModel):
+    """Which picture, how many jobs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    picture: Path = Field(
+        default=Path("../shared/assets/pictures/backpack.png"), description="the picture that becomes splats each time"
+    )
+    jobs: int = Field(default=10, ge=2, le=1000, description="jobs that are measured, after two that warm up")
+    iterations: int = Field(default=60, ge=1, le=10_000, description="of each fit; more take longer, not more memory")
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Run the jobs and look at the memory after each.
+
+    Args:
+        settings: which picture, how many jobs.
+
+    Raises:
+        UserError: Blender's module or the picture is not there, or a job failed.
+    """
+    blender = _REPOSITORY / ".venv-blender" / "bin" / "python"
+    if not blender.exists() or not settings.picture.is_file():
+        missing = settings.picture if blender.exists() else blender
+        raise UserError(
+            f"Expected Blender's Python module (make setup-blender) and a picture, but {missing} is not there."
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        resources = Path(temporary, "resources")
+        extension = resources / "extensions" / "user_default" / "onestep3d"
+        build = [sys.executable, str(_REPOSITORY / "scripts" / "build_addon.py"), "--output-dir", temporary]
+        subprocess.run([*build, "--folder", str(extension)], check=True, stdout=sys.stderr)
+        given = {
+            "python": sys.executable,
+            "results": str(Path(temporary, "results")),
+            "picture": str(settings.picture.absolute()),
+            "iterations": settings.iterations,
+            "jobs": _WARM_UP + settings.jobs,
+        }
+        done = subprocess.run(
+            [str(blender), "-c", _JOBS, json.dumps(given)],
+            env={**os.environ, "BLENDER_USER_RESOURCES": str(resources), "PYTHONPATH": str(_REPOSITORY)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    marked = [line for line in done.stdout.splitlines() if line.startswith("ROW ")]
+    rows = [json.loads(line.removeprefix("ROW ")) for line in marked]
+    if done.returncode != 0 or len(rows) != _WARM_UP + settings.jobs:
+        raise UserError(f"Expected {_WARM_UP + settings.jobs} jobs, got {len(rows)}; what Blender said stands above.")
+    return {
+        "jobs": rows,
+        "one_worker": len({row["worker"] for row in rows}) == 1,
+        **{f"{who}_growth": _growth([row[f"{who}_bytes"] for row in rows]) for who in ("worker", "blender")},
+    }
+
+
+def _growth(resident: list[int]) -> float:
+    """Share by which the last job leaves more in memory than the last that warmed up."""
+    return resident[-1] / resident[_WARM_UP - 1] - 1
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the figures as a Markdown table.
+
+    Args:
+        result: what `run` returned.
+    """
+    lines = ["| job | worker, MB | Blender, MB |", "| --- | ---: | ---: |"]
+    for number, row in enumerate(result["jobs"], 1 - _WARM_UP):
+        label = "warm-up" if number < 1 else str(number)
+        lines.append(f"| {label} | {row['worker_bytes'] / 1e6:.0f} | {row['blender_bytes'] / 1e6:.0f} |")
+    growth = f"| **growth** | {result['worker_growth']:+.1%} | {result['blender_growth']:+.1%} |"
+    return "\n".join([*lines, growth])
