@@ -220,7 +220,7 @@ def draw_colours(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         row.operator("onestep3d.show_splats")
     elif context.scene.view_settings.view_transform != "Standard":
         row = layout.row(align=True)
-        row.label(text=f"{context.scene.view_settings.view_transform} changes colours:")
+        row.label(text=f"Seen through {context.scene.view_settings.view_transform}")
         row.operator("onestep3d.standard_colours")
 
 

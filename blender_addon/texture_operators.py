@@ -220,7 +220,7 @@ class ONESTEP3D_PT_texture(bpy.types.Panel):
         self._draw_mesh(layout, context)
         draw_start_button(layout, ONESTEP3D_OT_texture_mesh.bl_idname, "Texture Mesh", "TEXTURE")
         icon = texture_results.preview_icon()
-        if icon:
+        if icon and jobs.active(ONESTEP3D_OT_texture_mesh.bl_idname) is not None:
             layout.template_icon(icon_value=icon, scale=_PREVIEW_SCALE)
         draw_colours(layout, context)
 
