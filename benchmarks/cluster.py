@@ -129,7 +129,7 @@ def _cluster() -> Iterator[Any]:
     cluster = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False})
     try:
         for _ in range(2):
-            cluster.add_node(num_cpus=1, **node)
+            cluster.add_node(wait=True, num_cpus=1, **node)
         yield cluster
     finally:
         cluster.shutdown()

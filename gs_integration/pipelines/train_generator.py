@@ -121,14 +121,15 @@ def _train_denoising(job: DenoisingJob, progress: Progress) -> Path:
 def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
     folder, device = job.output_dir / "consistency", torch_device(job.device)
     teacher = load_generator(_stage_file(job, job.teacher, "denoising", "--teacher"), device)
-    if isinstance(teacher.view_network, CorrespondenceTuned):
+    network = teacher.view_network
+    if isinstance(network, CorrespondenceTuned):
         raise UserError(
             "Expected --teacher to be a checkpoint of the second stage, got one with attention between corresponding "
             "pixels; distil first, then run `train.py correspondence`."
         )
     data = open_training_data(job, teacher.settings.view.resolution_px)
-    student = copy.deepcopy(teacher.view_network).requires_grad_(requires_grad=True)
-    pairs = pairs_of(job.consistency, teacher.view_network)
+    student = copy.deepcopy(network).requires_grad_(requires_grad=True)
+    pairs = pairs_of(job.consistency, network)
     result = train(
         student,
         Consistency(job.consistency, pairs, teacher.settings.view.sigma_data),
@@ -188,7 +189,9 @@ def _with_correspondences(
     if isinstance(network, CorrespondenceTuned):
         return network, generator.settings
     try:
-        networks = ViewGeneratorSettings(**dict(generator.settings) | {"correspondence_heads": job.heads})
+        networks = ViewGeneratorSettings.model_validate(
+            {**generator.settings.model_dump(), "correspondence_heads": job.heads}
+        )
     except ValidationError as error:
         raise user_error(error) from error
     with torch.random.fork_rng(devices=[]):

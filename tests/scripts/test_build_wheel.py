@@ -1,5 +1,6 @@
 """The wheel holds all that the worker needs."""
 
+import io
 import json
 import subprocess
 import sys
@@ -56,8 +57,8 @@ def test_the_worker_runs_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> No
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    assert worker.stdin is not None
-    assert worker.stdout is not None
+    assert isinstance(worker.stdin, io.BufferedWriter)
+    assert isinstance(worker.stdout, io.BufferedReader)
     try:
         write_message(worker.stdin, Message("run", {"job": "1", "task": "status"}))
         while (message := read_message(worker.stdout)) is not None and message.kind not in ("result", "error"):
