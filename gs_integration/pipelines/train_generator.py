@@ -95,9 +95,11 @@ def _train_denoising(job: DenoisingJob, progress: Progress) -> Path:
     data = open_training_data(job, networks.view.resolution_px)
     generator = _fresh(networks, job.training.seed)
     solid = _trained_solid(generator.solid_network, (job.solid or job.output_dir) / "solid" / STATE_FILE).to(device)
-    begun = {} if job.initial is None else {"initial": _begin(generator.view_network, job.initial, "view")}
+    network = generator.view_network
+    assert isinstance(network, ViewNetwork)  # a new one has no attention between views to tune yet
+    begun = {} if job.initial is None else {"initial": _begin(network, job.initial, "view")}
     result = train(
-        generator.view_network.requires_grad_(requires_grad=True).to(device),
+        network.requires_grad_(requires_grad=True).to(device),
         Denoising(job.denoising, networks.view.sigma_data),
         _view_batches(data, job, solid),
         job.training,
