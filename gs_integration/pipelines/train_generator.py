@@ -191,8 +191,8 @@ def _with_correspondences(
     if isinstance(network, CorrespondenceTuned):
         return network, generator.settings
     try:
-        networks = ViewGeneratorSettings.model_validate(
-            {**generator.settings.model_dump(), "correspondence_heads": job.heads}
+        networks = ViewGeneratorSettings(
+            solid=generator.settings.solid, view=generator.settings.view, correspondence_heads=job.heads
         )
     except ValidationError as error:
         raise user_error(error) from error
@@ -273,7 +273,7 @@ def _stage_file(job: ViewJob, named: Path | None, stage: str, option: str) -> Pa
 def _saved(
     folder: Path,
     solid: SolidNetwork,
-    result: TrainingResult[ViewNetwork] | TrainingResult[CorrespondenceTuned],
+    result: TrainingResult[Any],
     networks: ViewGeneratorSettings,
     job: ViewJob,
     data: TrainingData,
