@@ -208,7 +208,7 @@ def _one_job(
         generator = np.random.default_rng([settings.seed, attempt])
         victim, before = _VICTIMS[attempt % len(_VICTIMS)], len(_times(output))
         wanted = min(before + int(generator.integers(max(1, settings.models - before))), settings.models)
-        pause = float(generator.uniform(0, seconds if wanted == before else seconds / settings.models))
+        pause = float(generator.uniform(0, seconds if wanted == before else seconds / settings.models / 2))
         with output.with_suffix(".log").open("a") as log:
             process = started_job(source, output, (*_OPTIONS, *_LIGHT), log)
             while len(_times(output)) < wanted and process.poll() is None:

@@ -65,3 +65,11 @@ def test_silhouettes_without_an_object_are_refused(tmp_path: Path):
     write_record(MultiViewRecord(cameras, np.zeros((4, 4, 32, 32), np.float32)), tmp_path / "record")
     with pytest.raises(UserError, match="silhouettes"):
         fit_record(tmp_path / "record", SHORT, SilentProgress())
+
+
+def test_a_scene_that_moves_is_refused(tmp_path: Path):
+    pictures = np.full((4, 4, 16, 16), 0.5, np.float32)
+    cameras = orbit_rig(4, elevations_degrees=(10.0,), width=16, height=16)
+    write_record(MultiViewRecord(cameras, pictures, times=[0.0, 0.0, 1.0, 1.0]), tmp_path / "moving")
+    with pytest.raises(UserError, match="one moment, got 2 moments"):
+        fit_record(tmp_path / "moving", SHORT, SilentProgress())
