@@ -82,13 +82,27 @@ def run(settings: Settings) -> dict[str, Any]:
         "resolution": settings.resolution,
         "samples": settings.samples,
         "jobs": rows,
-        "core_seconds_an_object": round(object_seconds, 2),
+        **cost(settings.objects, object_seconds, record_bytes, shard_bytes),
+    }
+
+
+def cost(objects: int, core_seconds: float, record_bytes: int, shard_bytes: int) -> dict[str, Any]:
+    """What objects cost, by what one does.
+
+    Args:
+        objects: their number.
+        core_seconds: of one object.
+        record_bytes: of its record as a folder.
+        shard_bytes: of its record in shards.
+    """
+    return {
+        "objects": objects,
+        "core_seconds_an_object": round(core_seconds, 2),
         "record_bytes_an_object": record_bytes,
         "shard_bytes_an_object": shard_bytes,
-        "objects": settings.objects,
-        "core_hours": round(settings.objects * object_seconds / 3600),
-        "record_terabytes": round(settings.objects * record_bytes / 1e12, 2),
-        "shard_terabytes": round(settings.objects * shard_bytes / 1e12, 2),
+        "core_hours": round(objects * core_seconds / 3600),
+        "record_terabytes": round(objects * record_bytes / 1e12, 2),
+        "shard_terabytes": round(objects * shard_bytes / 1e12, 2),
     }
 
 
@@ -125,7 +139,7 @@ def _cluster() -> Iterator[Any]:
         from ray.cluster_utils import Cluster
     except ImportError as error:
         raise UserError("Expected Ray, got none; install it with: pip install 'onestep3d[cluster]'.") from error
-    node = {"memory": (_MEMORY_GIB + 1) << 30, "object_store_memory": 80 << 20}
+    node: dict[str, Any] = {"memory": (_MEMORY_GIB + 1) << 30, "object_store_memory": 80 << 20}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "num_cpus": 0, "include_dashboard": False})
     try:
         for _ in range(2):

@@ -67,6 +67,7 @@ def findings() -> Iterator[Finding]:
         "gsplat", "splats on a GPU", "splats are drawn on the CPU, which suits up to some 100,000 of them.", "gpu"
     )
     yield _module("viser", "viewer in the browser", "--viewer does not work; .ply files open in any viewer.", "viewer")
+    yield _module("ray", "rendering on a cluster", "--cluster does not work; one machine renders alone.", "cluster")
     yield _module(
         "lpips", "LPIPS, a measure", "evaluations leave it out and name a stand-in of random features.", "metrics"
     )

@@ -17,7 +17,7 @@ from distill_core.records import MultiViewRecord, RecordView, read_record
 from distill_core.shard_sets import ShardSet, open_record_set
 
 _SHEET_VIEWS = 24
-_SHEET_COLUMNS = 8
+_MOST_COLUMNS = 8
 _CELL_PX = 160
 _FARTHEST_GREY = 0.85
 """Depth goes from black, which is near, to this; white is empty."""
@@ -115,7 +115,8 @@ def view_sheet(views: Sequence[RecordView]) -> Float[np.ndarray, "3 height width
     """
     names = [Path(view.name).stem[-18:] for view in views]
     colours = [_shrunk(view.rgba) for view in views]
-    parts = [contact_sheet(colours, _SHEET_COLUMNS, labels=names, background=CHECKERBOARD)]
+    columns = -(-len(views) // -(-len(views) // _MOST_COLUMNS))  # rows of the same length, or nearly
+    parts = [contact_sheet(colours, columns, labels=names, background=CHECKERBOARD)]
     sizes = [colour.shape[1:] for colour in colours]
     depths = [view.depth for view in views if view.depth is not None]
     if len(depths) == len(views):
@@ -126,12 +127,12 @@ def view_sheet(views: Sequence[RecordView]) -> Float[np.ndarray, "3 height width
             for depth in depths
         ]
         pictures = [_picked(np.repeat(grey, 3, axis=0), size) for grey, size in zip(greys, sizes, strict=True)]
-        parts.append(contact_sheet(pictures, _SHEET_COLUMNS))
+        parts.append(contact_sheet(pictures, columns))
     normals = [view.normals for view in views if view.normals is not None]
     if len(normals) == len(views):
         shown = [np.where(np.abs(normal).sum(axis=0) > 0, normal * 0.5 + 0.5, 1) for normal in normals]
         pictures = [_picked(normal.astype(np.float32), size) for normal, size in zip(shown, sizes, strict=True)]
-        parts.append(contact_sheet(pictures, _SHEET_COLUMNS))
+        parts.append(contact_sheet(pictures, columns))
     return np.concatenate(parts, axis=1)
 
 
