@@ -99,6 +99,8 @@ def _walk(window: BlenderWindow, picture: Path, settings: Settings, folder: Path
     found["splats_seconds"] = _ended(window, 2)
     found["splats"] = window.value("jobs.queue.jobs[-1].findings['splats']")
     window.press("bpy.ops.onestep3d.show_splats")
+    window.press("bpy.ops.onestep3d.standard_colours")
+    window.run("bpy.ops.object.select_all(action='DESELECT')")
     _look(window, 4.0)
     found["splats_seen"] = _changed(before, _viewport(window, folder), "splats")
     window.screenshot(shots / "splats.jpg")

@@ -173,6 +173,8 @@ class BlenderWindow:
         for scrolled in (0, -60, *[12] * _MOST_PAGES):
             if scrolled:
                 self._call("scroll", *map(str, place), str(scrolled))
+            if scrolled < 0:
+                seen = set()  # the first look was somewhere in the middle
             found = self.buttons()
             for button, where in found.items():
                 if button.startswith(name):

@@ -134,6 +134,15 @@ def active(button: str) -> JobState | None:
     return next((job for job in queue.jobs if job.request.button == button and not job.ended), None)
 
 
+def last(button: str) -> JobState | None:
+    """Return the listed job that was asked for last with a button.
+
+    Args:
+        button: bl_idname of its operator.
+    """
+    return next((job for job in reversed(queue.jobs) if job.request.button == button), None)
+
+
 def test_connection() -> None:
     """Start the worker if there is none and ask how it is; without a window, wait for the answer."""
     queue.test_connection()

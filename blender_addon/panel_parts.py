@@ -9,11 +9,11 @@ from .job_requests import JobState
 
 _LETTER_PX = 6.2
 """Mean width of a letter of the interface's font at scale 1."""
-_MARGIN_PX = 60
+_MARGIN_PX, _BUTTON_PX = 60, 30
 
 
 def draw_start_button(layout: bpy.types.UILayout, idname: str, text: str, icon: str = "NONE") -> None:
-    """Draw the button of a job; while one is on its way, its progress and Cancel.
+    """Draw the button of a job; while one is on its way, its progress and Cancel; below, what went wrong with the last.
 
     Args:
         layout: to draw in.
@@ -24,12 +24,19 @@ def draw_start_button(layout: bpy.types.UILayout, idname: str, text: str, icon: 
     state, column = jobs.active(idname), layout.column(align=True)
     row = column.row()
     row.scale_y = 1.4
-    if state is None:
+    if state is not None:
+        row.enabled = not state.cancelling
+        row.operator("onestep3d.cancel_job", text="Cancel", icon="CANCEL").number = state.number
+        column.progress(factor=state.factor, type="BAR", text=progress_text(state))
+    else:
         row.operator(idname, text=text, icon=icon)
-        return
-    row.enabled = not state.cancelling
-    row.operator("onestep3d.cancel_job", text="Cancel", icon="CANCEL").number = state.number
-    column.progress(factor=state.factor, type="BAR", text=progress_text(state))
+        state = jobs.last(idname)
+    if state is not None and state.sentence:
+        row = column.box().row()
+        icon = "ERROR" if state.ended else "SORTTIME"
+        wrapped_label(row.column(), state.sentence, bpy.context, icon, beside_px=_BUTTON_PX)
+        if state.ended:
+            row.operator("onestep3d.dismiss_job", text="", icon="X", emboss=False).number = state.number
 
 
 def draw_progress(layout: bpy.types.UILayout, state: JobState) -> None:
@@ -74,7 +81,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def wrapped_label(layout: bpy.types.UILayout, text: str, context: bpy.types.Context, icon: str = "NONE") -> None:
+def wrapped_label(
+    layout: bpy.types.UILayout, text: str, context: bpy.types.Context, icon: str = "NONE", beside_px: int = 0
+) -> None:
     """Draw a sentence over as many lines as the region's width asks for.
 
     Args:
@@ -82,10 +91,11 @@ def wrapped_label(layout: bpy.types.UILayout, text: str, context: bpy.types.Cont
         text: the sentence.
         context: of the region.
         icon: beside the first line.
+        beside_px: width of what is drawn beside the label, at scale 1.
     """
     width = context.region.width if context.region is not None else 300
     scale = context.preferences.system.ui_scale
-    letters = max(16, int((width / scale - _MARGIN_PX) / _LETTER_PX))
+    letters = max(16, int((width / scale - _MARGIN_PX - beside_px) / _LETTER_PX))
     column = layout.column(align=True)
     column.scale_y = 0.8
     for number, line in enumerate(textwrap.wrap(text, letters)):

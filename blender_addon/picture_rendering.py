@@ -66,6 +66,8 @@ def _plain_copy(scene: bpy.types.Scene, file: Path) -> bpy.types.Scene:
     copy.name = f"{scene.name} (OneStep3D)"
     render, view = copy.render, copy.view_settings
     render.filepath, render.film_transparent = str(file), True
+    if hasattr(render.image_settings, "media_type"):  # from Blender 5.0 on it says which formats there are
+        render.image_settings.media_type = "IMAGE"
     render.image_settings.file_format = "PNG"
     render.image_settings.color_mode, render.image_settings.color_depth = "RGBA", "8"
     render.image_settings.color_management = "FOLLOW_SCENE"
