@@ -80,8 +80,10 @@ def check_record(record: MultiViewRecord) -> CheckedRecord:
     alpha = _alpha(views)
     findings.append(alpha)
     is_cut_out = any(view.rgba[3].min() < _COVERED for view in views)
+    # Where something moves, views of one moment alone show the same shape.
+    still = [view for view in views if view.time == views[0].time]
     compared = [
-        views[index] for index in np.unique(np.linspace(0, len(views) - 1, _GEOMETRY_VIEWS).round().astype(int))
+        still[index] for index in np.unique(np.linspace(0, len(still) - 1, _GEOMETRY_VIEWS).round().astype(int))
     ]
     centre, radius = _object_ball(record, compared, is_cut_out=is_cut_out)
     findings.append(_cameras([view.camera for view in views], centre, radius))

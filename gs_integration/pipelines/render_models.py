@@ -113,7 +113,8 @@ def _render_with_blender(
         seed=settings.seed,
     )
     with opened_job(output, record_settings(whole)) as job_folder:
-        Supervisor(whole, job_folder, progress).run(objects)
+        with Supervisor(whole, job_folder, progress) as supervisor:
+            supervisor.run(objects)
         entries = dict(job_folder.entries)
     for name in ("journal.jsonl", "job.json", ".lock"):  # what an interrupted job goes on from; this one is whole
         (output / name).unlink(missing_ok=True)

@@ -148,3 +148,14 @@ def test_depth_scaled_about_its_cameras_floats_by_as_much_as_it_is_off() -> None
     ]
     contradicted, _ = contradicted_depth(nearer, 1.0)
     assert contradicted > 0.3
+
+
+def test_views_of_two_moments_are_not_held_against_each_other() -> None:
+    """A ball that becomes two: neither explains the other's depth or silhouette."""
+    before, after = ball(), rods()
+    both = {
+        name: np.concatenate([getattr(before, name), getattr(after, name)]) for name in ("pictures", "depth", "normals")
+    }
+    record = replace(before, cameras=[*before.cameras, *after.cameras], **both)
+    assert wrong(record)
+    assert not wrong(replace(record, times=[0.0] * len(before) + [1.0] * len(after)))
