@@ -6,16 +6,15 @@ measured inside: each of its ticks, each drawing of its panels.
 """
 
 import itertools
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from benchmarks.blender_window import BlenderWindow
+from benchmarks.blender_window import BlenderWindow, WindowSettings, built_extension
 from distill_core.errors import UserError
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -61,21 +60,11 @@ bpy.app.timers.register(note)
 """
 
 
-class Settings(BaseModel):
+class Settings(WindowSettings):
     """Which Blender, which picture, how long."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    window_program: Path = Field(
-        default=Path("../shared/tools/blender_gui.sh"), description="what brings a Blender with its window"
-    )
-    suite: Literal["trixie", "sid"] = Field(default="trixie", description="Blender 4.3, or the newest there is")
-    picture: Path = Field(
-        default=Path("../shared/assets/pictures/backpack.png"), description="the picture that everything is made from"
-    )
     window_size: str = Field(default="1024x700", description="of the screen that Blender fills")
     rest_seconds: float = Field(default=30.0, ge=1, description="how long the window is watched without a job")
-    iterations: int = Field(default=600, ge=1, description="of the fit of the splats")
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -87,13 +76,9 @@ def run(settings: Settings) -> dict[str, Any]:
     Raises:
         UserError: no window can be had, or a job failed.
     """
-    if not settings.window_program.is_file() or not settings.picture.is_file():
-        missing = settings.picture if settings.window_program.is_file() else settings.window_program
-        raise UserError(f"Expected a program that brings Blender's window and a picture, but {missing} is not there.")
+    settings.check_files()
     with tempfile.TemporaryDirectory(prefix="onestep3d-window-") as temporary:
         folder = Path(temporary)
-        build = [sys.executable, str(_REPOSITORY / "scripts" / "build_addon.py"), "--output-dir", temporary]
-        subprocess.run(build, check=True, stdout=sys.stderr)
         given = {
             "python": sys.executable,
             "results": str(folder / "results"),
@@ -103,8 +88,7 @@ def run(settings: Settings) -> dict[str, Any]:
         window = BlenderWindow(
             settings.window_program.resolve(), settings.suite, folder / "state", settings.window_size
         )
-        (extension,) = folder.glob("onestep3d-*.zip")
-        window.install(extension)
+        window.install(built_extension(folder))
         with window:
             window.run(f"GIVEN = {given!r}\n{_PREPARE}")
             window.run(

@@ -5,15 +5,14 @@ buttons are pressed with the display server's pointer; scenes are prepared and r
 """
 
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from benchmarks.blender_window import BlenderWindow
+from benchmarks.blender_window import BlenderWindow, WindowSettings, built_extension
 from distill_core.errors import UserError
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -22,20 +21,10 @@ _VIEWPORT = (60, 82, 760, 805)
 _JOB_SECONDS = 1800.0
 
 
-class Settings(BaseModel):
+class Settings(WindowSettings):
     """Which Blender, which picture, where screenshots go."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    window_program: Path = Field(
-        default=Path("../shared/tools/blender_gui.sh"), description="what brings a Blender with its window"
-    )
-    suite: Literal["trixie", "sid"] = Field(default="trixie", description="Blender 4.3, or the newest there is")
-    picture: Path = Field(
-        default=Path("../shared/assets/pictures/backpack.png"), description="the picture that everything is made from"
-    )
     screenshots: Path = Field(default=Path("docs/pictures/addon"), description="folder for a .jpg of each state")
-    iterations: int = Field(default=600, ge=1, description="of the fit of the splats")
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -47,18 +36,13 @@ def run(settings: Settings) -> dict[str, Any]:
     Raises:
         UserError: no window can be had, a button is missing, a job failed, or nothing can be seen of its result.
     """
-    if not settings.window_program.is_file() or not settings.picture.is_file():
-        missing = settings.picture if settings.window_program.is_file() else settings.window_program
-        raise UserError(f"Expected a program that brings Blender's window and a picture, but {missing} is not there.")
+    settings.check_files()
     settings.screenshots.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="onestep3d-window-") as temporary:
         folder = Path(temporary)
-        build = [sys.executable, str(_REPOSITORY / "scripts" / "build_addon.py"), "--output-dir", temporary]
-        subprocess.run(build, check=True, stdout=sys.stderr)
         picture = Path(shutil.copyfile(settings.picture, folder / settings.picture.name))
         window = BlenderWindow(settings.window_program.resolve(), settings.suite, folder / "state", "1280x900")
-        (extension,) = folder.glob("onestep3d-*.zip")
-        window.install(extension)
+        window.install(built_extension(folder))
         with window:
             try:
                 return _walk(window, picture, settings, folder)

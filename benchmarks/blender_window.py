@@ -7,12 +7,17 @@ Copy Python Command and Copy Data Path would; a press at the place is then one o
 import ast
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from distill_core.errors import UserError
 
+_BUILD = Path(__file__).resolve().parents[1] / "scripts" / "build_addon.py"
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SCAN_SECONDS = 180.0
 _MOST_PAGES = 12
@@ -55,6 +60,41 @@ def begin_scan():
 
 begin_scan()
 """
+
+
+class WindowSettings(BaseModel):
+    """Which Blender, and what is made in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window_program: Path = Field(
+        default=Path("../shared/tools/blender_gui.sh"), description="what brings a Blender with its window"
+    )
+    suite: Literal["trixie", "sid"] = Field(default="trixie", description="Blender 4.3, or the newest there is")
+    picture: Path = Field(
+        default=Path("../shared/assets/pictures/backpack.png"), description="the picture that everything is made from"
+    )
+    iterations: int = Field(default=600, ge=1, description="of the fit of the splats")
+
+    def check_files(self) -> None:
+        """Find out, before any work is done, whether both files are there.
+
+        Raises:
+            UserError: one is not.
+        """
+        for what, file in (
+            ("a program that brings Blender's window", self.window_program),
+            ("a picture", self.picture),
+        ):
+            if not file.is_file():
+                raise UserError(f"Expected {what}, but {file} is not there; name another.")
+
+
+def built_extension(folder: Path) -> Path:
+    """Build the extension from this checkout into a folder, and return its zip."""
+    subprocess.run([sys.executable, str(_BUILD), "--output-dir", str(folder)], check=True, stdout=sys.stderr)
+    (extension,) = folder.glob("onestep3d-*.zip")
+    return extension
 
 
 class BlenderWindow:

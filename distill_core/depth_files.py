@@ -2,10 +2,8 @@
 
 import io
 import math
-import struct
 import warnings
 import zipfile
-import zlib
 from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
@@ -15,23 +13,11 @@ from jaxtyping import Float, Float32, UInt16
 from PIL import Image
 
 from distill_core.errors import UserError
+from distill_core.images import DECODING_ERRORS
 
 # nerfstudio's default: a 16-bit step of a depth file is a thousandth of a world unit.
 DEPTH_UNIT = 0.001
 MAX_PIXELS = 64_000_000
-DECODING_ERRORS = (
-    OSError,
-    SyntaxError,  # Pillow's word for a damaged header
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 def read_depth_archive(path: Path) -> Float32[np.ndarray, "views depth_height depth_width"]:

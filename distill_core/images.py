@@ -49,7 +49,7 @@ _FORMATS: dict[str, type[ImageFile.ImageFile]] = {
     "BMP": BmpImagePlugin.BmpImageFile,
     "TIFF": TiffImagePlugin.TiffImageFile,
 }
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     OSError,
     SyntaxError,  # Pillow's word for a damaged header
     ValueError,
@@ -62,6 +62,7 @@ _DECODING_ERRORS = (
     zlib.error,
     Image.DecompressionBombError,
 )
+"""What Pillow and its decoders raise for damaged files."""
 _MAX_FILE_BYTES = 1 << 29
 
 
@@ -152,7 +153,7 @@ def decode_picture(
             image.seek(0)
             image.load()
             rgba = _turned_upright(_decoded_rgba(image, content), _exif_orientation(image))
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise UserError(
             f"{path}: expected a complete {format_name} picture, got one that is cut off or damaged ({error}); "
             "copy or export it again."
@@ -201,7 +202,7 @@ def _open_header(path: Path, content: bytes, max_pixels: int) -> tuple[ImageFile
         raise UserError(
             f"{path}: expected a picture of at most {max_pixels:,} pixels, got far more ({error}); make it smaller."
         ) from error
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise UserError(
             f"{path}: expected a {format_name} picture, got a damaged or incomplete header ({error}); "
             "copy or export it again."
@@ -234,7 +235,7 @@ def _exif_orientation(image: ImageFile.ImageFile) -> int:
     """EXIF tag 274, 1 to 8; 1 (upright) where there is none or it cannot be read."""
     try:
         orientation = image.getexif().get(0x0112, 1)
-    except _DECODING_ERRORS:
+    except DECODING_ERRORS:
         return 1
     return orientation if orientation in range(1, 9) else 1
 

@@ -17,14 +17,13 @@ from PIL import Image
 
 from distill_core.cameras import Camera
 from distill_core.depth_files import (
-    DECODING_ERRORS,
     MAX_PIXELS,
     read_depth_archive,
     read_depth_picture,
     read_numbers,
 )
 from distill_core.errors import UserError
-from distill_core.images import read_picture
+from distill_core.images import DECODING_ERRORS, read_picture
 from distill_core.lens_distortion import Distortion, undistort_colours, undistort_values, undistorted_camera
 
 logger = logging.getLogger(__name__)
