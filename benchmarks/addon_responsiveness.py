@@ -17,7 +17,6 @@ from pydantic import Field
 from benchmarks.blender_window import BlenderWindow, WindowSettings, built_extension
 from distill_core.errors import UserError
 
-_REPOSITORY = Path(__file__).resolve().parents[1]
 _MODULE = "bl_ext.user_default.onestep3d"
 _JOB_SECONDS = 1800.0
 _SECONDS_BETWEEN_LOOKS = 10.0
