@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, StringProperty
 
-from . import jobs, preferences, worker_environment
-from .job_requests import LocalProgress, LocalRequest
+from . import environment_source, jobs, preferences, worker_environment
+from .job_requests import JobError, LocalProgress, LocalRequest
 from .panel_parts import draw_progress, wrapped_label
 
 _BUTTONS = ("install_worker", "continue_installation", "repair_worker", "remove_worker")
@@ -32,7 +32,10 @@ def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
         draw_progress(layout, active)
         return
     state = _state()
-    if state == "ready":
+    if state == "outdated":
+        wrapped_label(layout, "The extension brings another version of the worker.", context, "INFO")
+        layout.operator("onestep3d.continue_installation", text="Update Worker", icon="FILE_REFRESH")
+    if state in ("ready", "outdated"):
         row = layout.row(align=True)
         row.label(text="Worker is installed")
         row.operator("onestep3d.repair_worker", text="Repair")
@@ -48,12 +51,14 @@ def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
         wrapped_label(box, _offline_sentence(), context, "INTERNET_OFFLINE")
     row = box.row(align=True)
     row.operator("onestep3d.install_worker", icon="IMPORT")
+    if environment_source.in_the_box():
+        row.operator("onestep3d.install_worker", text="", icon="FILE_FOLDER").from_file = True
     if state == "unfinished":
         row.operator("onestep3d.remove_worker", text="Remove")
 
 
 class ONESTEP3D_OT_install_worker(bpy.types.Operator):
-    """Install the worker from the wheel of onestep3d, from its folder, or from a folder of wheels"""
+    """Install the worker: what the extension brings, or the wheel of onestep3d, its folder, or a folder of wheels"""
 
     bl_idname = "onestep3d.install_worker"
     bl_label = "Install Worker"
@@ -61,6 +66,7 @@ class ONESTEP3D_OT_install_worker(bpy.types.Operator):
 
     filepath: StringProperty(name="Wheel or folder", subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: StringProperty(default="*.whl", options={"HIDDEN"})
+    from_file: BoolProperty(name="From a File", options={"HIDDEN", "SKIP_SAVE"})
     tool: EnumProperty(
         name="With",
         description="What makes the environment and brings its packages",
@@ -79,7 +85,15 @@ class ONESTEP3D_OT_install_worker(bpy.types.Operator):
         description="Address of the package index that has the build of torch for your device; empty takes the default",
     )
 
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        if properties.from_file or not environment_source.in_the_box():
+            return "Install the worker from the wheel of onestep3d, from its folder, or from a folder of wheels"
+        return "Install the worker and its model, which this extension brings"
+
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if environment_source.in_the_box() and not self.from_file:
+            return context.window_manager.invoke_props_dialog(self, width=400)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -90,12 +104,12 @@ class ONESTEP3D_OT_install_worker(bpy.types.Operator):
             layout.prop(self, name)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        if not self.filepath:
+        if not self.filepath and (self.from_file or not environment_source.in_the_box()):
             self.report({"ERROR"}, "Expected the wheel of onestep3d or a folder, got none. Choose one.")
             return {"CANCELLED"}
         plan = worker_environment.Plan(
             preferences.environment_folder(),
-            Path(bpy.path.abspath(self.filepath)),
+            Path(bpy.path.abspath(self.filepath)) if self.filepath else None,
             self.tool,
             bpy.path.abspath(self.python.strip()) if self.python.strip() else "",
             sys.executable or "",  # of Blender, where it brings one: tried after those of the system
@@ -117,12 +131,12 @@ class _WithLastPlan:
         """What was chosen at the last installation; None, and said so, if nothing is known of it."""
         folder = preferences.environment_folder()
         chosen = worker_environment.last_plan(folder)
-        if not chosen.get("source"):
+        if "source" not in chosen:
             self.report({"ERROR"}, "Nothing is known of the last installation. Press Remove, then Install Worker.")
             return None
         return worker_environment.Plan(
             folder,
-            Path(chosen["source"]),
+            Path(chosen["source"]) if chosen["source"] else None,
             "uv" if chosen.get("tool") == "uv" else "venv",
             chosen.get("python", ""),
             sys.executable or "",
@@ -131,7 +145,7 @@ class _WithLastPlan:
 
 
 class ONESTEP3D_OT_continue_installation(_WithLastPlan, bpy.types.Operator):
-    """Go on with the installation of the worker where it was stopped"""
+    """Go on with the installation of the worker where it was stopped, or where it is of an earlier version"""
 
     bl_idname = "onestep3d.continue_installation"
     bl_label = "Continue Installation"
@@ -199,7 +213,14 @@ def _start(operator: bpy.types.Operator, label: str, work: Callable[[LocalProgre
 
 def _state() -> str:
     global _known_state
-    _known_state = _known_state or worker_environment.environment_state(preferences.environment_folder())
+    if not _known_state:
+        folder = preferences.environment_folder()
+        _known_state = worker_environment.environment_state(folder)
+        try:
+            outdated = _known_state == "ready" and worker_environment.is_outdated(folder)
+        except JobError:
+            outdated = True  # the installation says what is wrong with what the extension brings
+        _known_state = "outdated" if outdated else _known_state
     return _known_state
 
 

@@ -1,4 +1,4 @@
-"""What the worker's environment can be made from: the wheel of the project, its folder, or a folder of wheels.
+"""What the worker's environment can be made from: what the extension brings, a wheel, its folder, a folder of wheels.
 
 No bpy here.
 """
@@ -14,6 +14,7 @@ from .job_requests import JobError
 PROJECT = "onestep3d"
 _NEEDED = ("gs_integration/worker.py", "checkpoints/small/model.safetensors")
 _MOST_BYTES = 1 << 20
+_BOX = Path(__file__).parent / "worker"
 
 
 @dataclass(frozen=True)
@@ -37,23 +38,42 @@ class Source:
 
     def fingerprint(self) -> str:
         """Return what changes when the project or the versions do."""
-        watched = [self.project] if self.project.is_file() else sorted(self.project.glob("*_*/**/*.py"))
-        digest = hashlib.sha256()
-        for file in [*watched, *([self.constraints] if self.constraints else [])]:
+        digest = hashlib.sha256(self.versions().encode())
+        if self.project.is_file():
+            # Of a wheel only what is in it: an extension that is installed again has it in another file.
+            with zipfile.ZipFile(self.project) as archive:
+                for entry in archive.infolist():
+                    digest.update(f"{entry.filename}\n{entry.file_size}\n{entry.CRC}\n".encode())
+            return digest.hexdigest()
+        for file in sorted(self.project.glob("*_*/**/*.py")):
             about = file.stat()
             digest.update(f"{file}\n{about.st_size}\n{about.st_mtime_ns}\n".encode())
         return digest.hexdigest()
 
+    def versions(self) -> str:
+        """Return the tested versions as their file has them, "" if there are none."""
+        return "" if self.constraints is None else self.constraints.read_text(encoding="utf-8", errors="replace")
 
-def find_source(path: Path) -> Source:
+
+def in_the_box() -> bool:
+    """Whether this build of the extension brings the worker."""
+    return any(_BOX.glob(f"{PROJECT}-*.whl"))
+
+
+def find_source(path: Path | None) -> Source:
     """Return what a wheel or a folder can be installed from.
 
     Args:
-        path: the project's wheel, its folder, or a folder with its wheel and perhaps all others.
+        path: the project's wheel, its folder, or a folder with its wheel and perhaps all others; None is what the
+            extension brings.
 
     Raises:
         JobError: it is neither.
     """
+    if path is None:
+        if not in_the_box():
+            raise JobError("Expected a worker in this extension, got one without. Choose a wheel or a folder.")
+        path = _BOX
     if path.is_file():
         _check_wheel(path)
         return Source(path, _constraints_in(path.parent), None)

@@ -1,4 +1,4 @@
-"""The worker's own environment: made in stages from a wheel or a folder, mended, removed.
+"""The worker's own environment: made in stages from what the extension brings, a wheel or a folder; mended, removed.
 
 Each finished stage is noted in a file, so that an installation which was stopped goes on where it was; a stage that
 was stopped begins anew, and finds what it has downloaded in the package manager's cache. No bpy here: the functions
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .client import Event, WorkerClient
-from .environment_source import PROJECT, Source, find_source
+from .environment_source import PROJECT, Source, find_source, in_the_box
 from .job_requests import JobError, LocalProgress
 from .logged_process import ProgramFailed, clean_environment, run_logged
 from .worker_command import local_command
@@ -51,7 +51,7 @@ class Plan:
 
     Args:
         folder: of the environment; nothing else is in it.
-        source: wheel or folder that the person chose.
+        source: wheel or folder that the person chose; None takes what the extension brings.
         tool: Python's own venv and pip, or uv.
         python: the interpreter that the environment is made with; "" looks for one.
         spare_python: is tried after those that are found, such as Blender's own.
@@ -59,7 +59,7 @@ class Plan:
     """
 
     folder: Path
-    source: Path
+    source: Path | None
     tool: Tool = "venv"
     python: str = ""
     spare_python: str = ""
@@ -90,11 +90,29 @@ def environment_state(folder: Path) -> str:
 def last_plan(folder: Path) -> dict[str, str]:
     """Return what the person chose at the last installation: source, tool, python, torch_index; empty if none.
 
+    The source is "" where it was what the extension brings.
+
     Args:
         folder: of the environment.
     """
     plan = _read_state(folder).get("plan")
     return {str(name): str(value) for name, value in plan.items()} if isinstance(plan, dict) else {}
+
+
+def is_outdated(folder: Path) -> bool:
+    """Whether the environment was made from what the extension brought, and it brings something else now.
+
+    Args:
+        folder: of the environment.
+
+    Raises:
+        JobError: what the extension brings is damaged.
+    """
+    state = _read_state(folder)
+    done = state.get("done")
+    if last_plan(folder).get("source") != "" or not in_the_box() or not isinstance(done, dict):
+        return False
+    return done.get("packages") != find_source(None).fingerprint()
 
 
 def create_environment(plan: Plan, progress: LocalProgress, *, online: bool, anew: bool = False) -> dict[str, Any]:
@@ -179,17 +197,15 @@ class _Installation:
 
     def _fingerprints(self) -> dict[str, str]:
         plan = self._plan
-        constraints = self._source.constraints
-        versions = "" if constraints is None else constraints.read_text(encoding="utf-8", errors="replace")
         return {
             "environment": f"{plan.tool} {plan.python}",
-            "torch": f"{plan.torch_index} {versions}",
-            "packages": f"{self._source.fingerprint()} {versions}",
+            "torch": f"{plan.torch_index} {self._source.versions()}",
+            "packages": self._source.fingerprint(),
             "worker": "",
         }
 
     def _note(self, done: Mapping[str, str], *, complete: bool) -> None:
-        chosen = {"source": str(self._plan.source), "tool": self._plan.tool}
+        chosen = {"source": str(self._plan.source or ""), "tool": self._plan.tool}
         chosen |= {"python": self._plan.python, "torch_index": self._plan.torch_index}
         _write_state(self._plan.folder, {"mark": _MARK, "plan": chosen, "done": dict(done), "complete": complete})
 

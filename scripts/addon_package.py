@@ -1,6 +1,5 @@
 """The Blender extension as files: the add-on, and beside it what it shares with the worker."""
 
-import io
 import re
 import shutil
 import subprocess
@@ -9,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 from distill_core.errors import UserError
-from gs_integration.formats.files import write_whole
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MANIFEST = "blender_manifest.toml"
@@ -17,13 +15,19 @@ INDEX = "index.json"
 
 _ADDON = REPOSITORY / "blender_addon"
 _SHARED = REPOSITORY / "gs_integration"
+_WORKER = "worker"
+_WHEEL = ".whl"
 # A zip holds the day of each file: one day for all makes two builds of the same files the same bytes.
 _DAY = (2020, 1, 1, 0, 0, 0)
 _GENERATE_SECONDS = 120.0
 
 
-def addon_files() -> dict[str, bytes]:
-    """Every file of the extension, by its path in there.
+def addon_files(worker: Path | None = None) -> dict[str, Path]:
+    """Where every file of the extension is, by its path in there.
+
+    Args:
+        worker: folder of the wheel that the worker is installed from, of the tested versions, and perhaps of the wheels
+            of all that it needs; None leaves the worker out.
 
     Raises:
         UserError: a copied module would take the place of one of the add-on's own.
@@ -34,10 +38,12 @@ def addon_files() -> dict[str, bytes]:
     shared |= {f"formats/{file.name}": file for file in sorted((_SHARED / "formats").glob("*.py"))}
     if twice := sorted(sources.keys() & shared.keys()):
         raise UserError(f"Expected {twice[0]} in gs_integration alone, got one in blender_addon, too; remove that one.")
-    return {name: file.read_bytes() for name, file in sorted({**sources, **shared}.items())}
+    if worker is not None:
+        shared |= {f"{_WORKER}/{file.name}": file for file in sorted(worker.iterdir())}
+    return dict(sorted({**sources, **shared}.items()))
 
 
-def manifest_version(files: dict[str, bytes]) -> str:
+def manifest_version(files: dict[str, Path]) -> str:
     """The version that the manifest states.
 
     Args:
@@ -46,13 +52,13 @@ def manifest_version(files: dict[str, bytes]) -> str:
     Raises:
         UserError: it states none that Blender would take.
     """
-    version = tomllib.loads(files[MANIFEST].decode()).get("version")
+    version = tomllib.loads(files[MANIFEST].read_text(encoding="utf-8")).get("version")
     if not isinstance(version, str) or not re.fullmatch(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?", version):
         raise UserError(f"{MANIFEST}: expected a version such as 1.2.3, got {version!r}; correct it.")
     return version
 
 
-def write_zip(files: dict[str, bytes], file: Path) -> None:
+def write_zip(files: dict[str, Path], file: Path) -> None:
     """Write the extension as Blender installs it, whole or not at all; the same files make the same bytes.
 
     Args:
@@ -62,16 +68,23 @@ def write_zip(files: dict[str, bytes], file: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    whole = io.BytesIO()
-    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zipped:
-        for name, content in files.items():
-            about = zipfile.ZipInfo(name, _DAY)
-            about.compress_type, about.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
-            zipped.writestr(about, content)
-    write_whole(file, whole.getvalue())
+    unfinished = file.with_name(f".{file.name}")
+    try:
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as zipped:
+            for name, source in files.items():
+                about = zipfile.ZipInfo(name, _DAY)
+                # A wheel is a zip itself: nothing is left to press out of it.
+                about.compress_type = zipfile.ZIP_STORED if source.suffix == _WHEEL else zipfile.ZIP_DEFLATED
+                about.external_attr = 0o644 << 16
+                about.file_size = source.stat().st_size
+                with source.open("rb") as read, zipped.open(about, "w") as write:
+                    shutil.copyfileobj(read, write)
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
-def write_folder(files: dict[str, bytes], folder: Path) -> None:
+def write_folder(files: dict[str, Path], folder: Path) -> None:
     """Write the extension unpacked; what was there of an earlier one is replaced.
 
     Args:
@@ -85,10 +98,10 @@ def write_folder(files: dict[str, bytes], folder: Path) -> None:
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
         raise UserError(f"Expected an empty folder or an unpacked extension, got {folder}; choose another folder.")
     shutil.rmtree(folder, ignore_errors=True)
-    for name, content in files.items():
+    for name, source in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        shutil.copyfile(source, target)
 
 
 def write_index(repository: Path, blender: str) -> None:

@@ -80,11 +80,11 @@ def run_addon(script: str, folder: Path, **values: Any) -> dict[str, Any]:
     return found
 
 
-def install_addon(resources: Path) -> Path:
-    """Put the extension where Blender with these resources finds it; returns its folder."""
+def install_addon(resources: Path, worker: Path | None = None) -> Path:
+    """Put the extension where Blender with these resources finds it, and what it brings; returns its folder."""
     folder = resources / "extensions" / "user_default" / "onestep3d"
     if not folder.exists():
-        write_folder(addon_files(), folder)
+        write_folder(addon_files(worker), folder)
     return folder
 
 

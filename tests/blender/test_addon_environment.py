@@ -1,11 +1,12 @@
 """Installing the worker from within Blender."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.blender.addon_process import run_addon
+from tests.blender.addon_process import install_addon, run_addon
 from tests.blender_addon.test_worker_environment import write_project, write_torch
 
 pytestmark = pytest.mark.blender
@@ -63,3 +64,36 @@ found["may remove"] = bpy.ops.onestep3d.remove_worker.poll()
     assert found["installed"] == found["status"] == {"device": "cpu", "checkpoint": "small", "torch": "a small one"}
     assert found["left"] is False
     assert found["may remove"] is False
+
+
+def test_the_worker_that_the_extension_brings_is_installed_and_updated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a file chosen; and again where a newer extension brings another."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    state = """
+from bl_ext.user_default.onestep3d import environment_operators as buttons
+preferences.worker = "INSTALLED"
+found["before"] = buttons._state()
+"""
+    install = 'assert bpy.ops.onestep3d.install_worker(python=GIVEN["python"]) == {"FINISHED"}\n'
+    update = "assert bpy.ops.onestep3d.continue_installation() == {'FINISHED'}\n"
+    after = 'found["installed"] = dict(jobs.queue.jobs[-1].findings)\nfound["after"] = buttons._state()\n'
+    for version, before, button in (("1.0", "absent", install), ("1.1", "outdated", update)):
+        wheels = tmp_path / f"wheels-{version}"
+        wheels.mkdir()
+        write_torch(wheels)
+        write_project(wheels, version)
+        folder = tmp_path / "resources" / "extensions" / "user_default" / "onestep3d"
+        if folder.exists():
+            shutil.rmtree(folder)
+        install_addon(tmp_path / "resources", wheels)
+        found = run_addon(state + button + after, tmp_path, python=sys.executable)
+        assert found["before"] == before
+        assert found["after"] == "ready"
+        assert found["installed"]["torch"] == "a small one"
+        # The same extension installed again is not another version.
+        shutil.rmtree(folder)
+        install_addon(tmp_path / "resources", wheels)
+        assert run_addon(state, tmp_path)["before"] == "ready"

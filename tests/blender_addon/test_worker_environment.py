@@ -209,6 +209,8 @@ def test_sources_are_told_apart(addon, tmp_path: Path, repository: Path) -> None
     assert not source.find_source(tmp_path).needs_network
     before = source.find_source(wheel).fingerprint()
     os.utime(wheel, ns=(1, 1))
+    assert source.find_source(wheel).fingerprint() == before
+    write_project(tmp_path, worker=BROKEN_WORKER)
     assert source.find_source(wheel).fingerprint() != before
     write_wheel(tmp_path, "onestep3d", "0.5", {"gs_integration/worker.py": ""})
     (tmp_path / "broken.whl").write_bytes(b"PK")

@@ -1,6 +1,7 @@
 """The zip of the extension; Blender's own view of it is in tests/blender."""
 
 import ast
+import re
 import tomllib
 import zipfile
 from pathlib import Path
@@ -38,7 +39,40 @@ def test_the_zip_holds_the_add_on_and_what_it_shares_with_the_worker(built: Path
             for file in (built.parent / "unpacked").rglob("*")
             if file.is_file()
         }
-        assert not [name for name in names if not name.endswith((".py", ".toml", "LICENSE"))]
+        others = {name for name in names if not name.endswith((".py", ".toml", "LICENSE"))}
+        (wheel,) = others - {"worker/constraints.txt"}
+        assert re.fullmatch(r"worker/onestep3d-[\w.]+-py3-none-any\.whl", wheel)
+        with zipped.open(wheel) as read, zipfile.ZipFile(read) as packed:
+            assert {"gs_integration/worker.py", "checkpoints/small/model.safetensors"} <= set(packed.namelist())
+            assert packed.testzip() is None
+
+
+def test_without_the_worker_it_is_small(tmp_path: Path) -> None:
+    status, _, error = build("--no-worker", "--output-dir", str(tmp_path))
+    assert status == 0, error
+    (zipped,) = tmp_path.glob("*.zip")
+    with zipfile.ZipFile(zipped) as archive:
+        assert not [name for name in archive.namelist() if name.startswith("worker/")]
+    assert zipped.stat().st_size < 1_000_000
+
+
+def test_wheels_go_into_the_box(tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    options = ["--wheels", str(wheels), "--output-dir", str(tmp_path)]
+    status, _, error = build(*options)
+    assert status == 2
+    assert "pip download" in error
+    for name in ("torch-2.0-py3-none-any.whl", "onestep3d-0.0-py3-none-any.whl"):
+        (wheels / name).write_bytes(name.encode())
+    status, _, error = build(*options)
+    assert status == 0, error
+    (zipped,) = tmp_path.glob("*.zip")
+    with zipfile.ZipFile(zipped) as archive:
+        names = [name for name in archive.namelist() if name.startswith("worker/")]
+        assert archive.read("worker/torch-2.0-py3-none-any.whl") == b"torch-2.0-py3-none-any.whl"
+    assert len(names) == 3
+    assert "worker/onestep3d-0.0-py3-none-any.whl" not in names
 
 
 def test_no_module_in_the_zip_imports_the_project(built: Path) -> None:
@@ -84,7 +118,7 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_missing_blender_is_said(tmp_path: Path) -> None:
-    options = ["--output-dir", str(tmp_path), "--repository", str(tmp_path / "repository")]
+    options = ["--no-worker", "--output-dir", str(tmp_path), "--repository", str(tmp_path / "repository")]
     status, _, error = build(*options, "--blender", str(tmp_path / "no-blender"))
     assert status == 2
     assert "--blender" in error
