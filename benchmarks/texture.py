@@ -1,9 +1,10 @@
 """What the texture between the views costs: time beside the denoiser's, memory, and a mesh of a million triangles.
 
-Time: the products that take views to the texture and back, over whole steps of the joint process and the gathering at
-the end, beside the network's own time. Memory: of the matrices, over a grid of texture and view sizes; entries number a
-few a pixel and a few a texel, so they should grow with the sum of both and not with the product. A million triangles:
-the whole program, on a mesh without texture coordinates. The shape of all is a bumpy ring, which is made here.
+Time: the products that take views to the texture and back, over whole steps of the joint process and the mean at the
+end, beside the network's own time; the back-projection that follows has a line of its own. Memory: of the matrices,
+over a grid of texture and view sizes; entries number a few a pixel and a few a texel, so they should grow with the sum
+of both and not with the product. A million triangles: the whole program, on a mesh without texture coordinates. The
+shape of all is a bumpy ring, which is made here.
 """
 
 import json
@@ -161,10 +162,11 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
     from distill_core.synchronization.loop import synchronize
     from distill_core.synchronization.steps import JointProcess
     from distill_core.synchronization.strategies import strategy_named
-    from gs_integration.joined_texture import gathered, joining_projection
+    from gs_integration.joined_texture import final_views, joining_projection
     from gs_integration.pipelines.image_to_views import network_picture
     from gs_integration.texture_denoising import ChanneledTexture, SurfaceColours
     from gs_integration.texture_feedback import FedBack
+    from gs_integration.texture_gathering import gathered_texture
     from gs_integration.texture_projection import TextureProjection
 
     generator = load_generator(settings.checkpoint, settings.device)
@@ -172,7 +174,7 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
     cameras = fibonacci_rig(settings.num_views, width=side, height=side)
     began = time.perf_counter()
     projection = TextureProjection(mesh, cameras, settings.texture_size)
-    joining = joining_projection(mesh, projection, SilentProgress())
+    joining, finer = joining_projection(mesh, projection, SilentProgress()), projection.finer()
     texture, network = _ClockedTexture(ChanneledTexture(joining)), _ClockedDenoiser(generator.view_network)
     random = torch.Generator().manual_seed(0)
     colours = SurfaceColours(network, joining.alpha.to(generator.device), random)
@@ -181,13 +183,14 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
 
     strategy = strategy_named("instance-clean")
 
-    def joined(steps: int) -> float:
-        """Seconds of gathering the texture at the end."""
+    def joined(steps: int) -> tuple[float, float]:
+        """Seconds of gathering the texture at the end, as the mean of the views and with back-projection."""
         denoiser = FedBack(colours, texture)
         process = JointProcess(texture, denoiser, condition, strategy)
         joint = synchronize(process, uniform_times(steps), lambda: ddim_step, random, device=generator.device)
-        ended = _now(joint.own_clean)
-        return _now(gathered(projection, joint, strategy)) - ended
+        views, ended = final_views(joint, strategy), _now(joint.own_clean)
+        middle = _now(gathered_texture(projection, finer, views, rounds=0))
+        return middle - ended, _now(gathered_texture(projection, finer, views)) - middle
 
     with torch.inference_mode():
         targets = stack_cameras(cameras).to(generator.device)
@@ -195,7 +198,7 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
         joined(2)  # makes the matrices, compiles kernels, touches memory
         prepared = time.perf_counter()
         network.seconds = texture.seconds = 0.0
-        gathering = joined(settings.steps)
+        gathering, fitting = joined(settings.steps)
         ended = time.perf_counter()
     return {
         "threads": torch.get_num_threads(),
@@ -204,6 +207,7 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
         "network_seconds": network.seconds,
         "projection_seconds": texture.seconds,
         "gathering_seconds": gathering,
+        "fitting_seconds": fitting,
         "all_seconds": ended - prepared,
         "share": (texture.seconds + gathering) / network.seconds,
         "joined_texels": joining.texture_size,
@@ -297,7 +301,8 @@ def table(result: dict[str, Any]) -> str:
         f"| {steps['projection_seconds']:.3f} |",
         f"| gathering the texture at the end | {steps['gathering_seconds']:.3f} |",
         f"| **their share of the network's** | **{100 * steps['share']:.1f} %** |",
-        f"| all of the steps | {steps['all_seconds']:.3f} |",
+        f"| back-projection, once after them | {steps['fitting_seconds']:.3f} |",
+        f"| all | {steps['all_seconds']:.3f} |",
         "",
         "| texels | pixels | MB | bytes a texel or pixel |",
         "| ---: | ---: | ---: | ---: |",

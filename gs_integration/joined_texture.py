@@ -12,7 +12,6 @@ from torch import Tensor
 
 from distill_core.progress import Progress
 from distill_core.synchronization.loop import Synchronized
-from distill_core.synchronization.projections import average
 from distill_core.synchronization.strategies import SyncStrategy
 from gs_integration.texture_denoising import KnownTexture
 from gs_integration.texture_projection import TextureProjection
@@ -69,18 +68,15 @@ def known_in_views(
     return joining.project(weighted)
 
 
-def gathered(
-    projection: TextureProjection, joint: Synchronized, strategy: SyncStrategy | None
-) -> Float[Tensor, "3 size size"]:
-    """Return what views agree on at the size that is asked for; 0 where no view sees.
+def final_views(joint: Synchronized, strategy: SyncStrategy | None) -> Float[Tensor, "views channels height width"]:
+    """Return the views that the texture is gathered from.
 
-    It is the mean of the last clean predictions, which is where all strategies end but those that average noise: what
-    their views disagree about is part of their result, and their final views are gathered.
+    These are the last clean predictions, which is where all strategies end but those that average noise: what their
+    views disagree about is part of their result, and it is their final views.
 
     Args:
-        projection: at the size that is asked for.
         joint: what came of joining the views.
-        strategy: how they were joined.
+        strategy: how they were joined; None if they were not.
     """
     averages_noise = strategy is not None and strategy.quantity == "noise"
-    return average(projection.unproject(joint.instances if averages_noise else joint.own_clean))
+    return joint.instances if averages_noise else joint.own_clean

@@ -88,14 +88,11 @@ class TextureProjection:
             raise UserError("Expected at least one view to texture from, got none; choose some cameras.")
         progress = progress or SilentProgress()
         progress.stage("views on the mesh", len(cameras))
-        self.cameras = list(cameras)
         self.texture_size = texture_size
+        self._mesh = mesh
         self._renderable: RenderableMesh = prepare(mesh)
         self.surface: TexelSurface = texel_surface(mesh, texture_size)
-        self._texels_a_pixel = texels_a_pixel(self._renderable, self.surface, self.cameras)
-        parts = samples_for(1 / self._texels_a_pixel)
-        fine = self.surface if parts == 1 else texel_surface(mesh, texture_size * parts)
-        self._seen = seen_texels(self._renderable, self.surface, fine, self.cameras, progress)
+        self._look(cameras, progress)
         self._weigh(cosine_power)
 
     def with_cosine_power(self, cosine_power: float) -> "TextureProjection":
@@ -108,6 +105,35 @@ class TextureProjection:
         other.__dict__.update(self.__dict__)
         other._weigh(cosine_power)
         return other
+
+    def finer(self, progress: Progress | None = None) -> "TextureProjection":
+        """The same texture and views of more pixels, up to four for each along a side, none narrower than a texel.
+
+        What a pixel is the mean of, see `texture_gathering`; itself, where pixels are no wider than texels.
+
+        Args:
+            progress: hears of each view, in the stage that it is in.
+
+        Raises:
+            Cancelled: the caller asked to stop.
+        """
+        samples = samples_for(self._texels_a_pixel)
+        if samples == 1:
+            return self
+        other = object.__new__(TextureProjection)
+        for name in ("texture_size", "_mesh", "_renderable", "surface"):
+            setattr(other, name, getattr(self, name))
+        width, height = (samples * side for side in (self.cameras[0].width, self.cameras[0].height))
+        other._look([camera.resized(width, height) for camera in self.cameras], progress or SilentProgress())
+        other._weigh(self.cosine_power)
+        return other
+
+    def _look(self, cameras: Sequence[Camera], progress: Progress) -> None:
+        self.cameras = list(cameras)
+        self._texels_a_pixel = texels_a_pixel(self._renderable, self.surface, self.cameras)
+        parts = samples_for(1 / self._texels_a_pixel)
+        fine = self.surface if parts == 1 else texel_surface(self._mesh, self.texture_size * parts)
+        self._seen = seen_texels(self._renderable, self.surface, fine, self.cameras, progress)
 
     def _weigh(self, cosine_power: float) -> None:
         self.cosine_power = cosine_power

@@ -91,7 +91,7 @@ def _colours(
 
 
 def render_texture(
-    mesh: TexturedMesh, texture: Float[Tensor, "3 size size"], cameras: Sequence[Camera]
+    mesh: TexturedMesh, texture: Float[Tensor, "3 size size"], cameras: Sequence[Camera], *, supersampling: int = 2
 ) -> Float[Tensor, "views 4 height width"]:
     """Render the mesh with a texture, without light: straight RGBA.
 
@@ -99,9 +99,12 @@ def render_texture(
         mesh: with the texture coordinates that the texture was made for.
         texture: sRGB values in 0..1.
         cameras: V cameras of one picture size.
+        supersampling: samples along a side of a pixel.
     """
     worn = wearing(mesh, texture.detach().cpu().float().numpy())
-    return torch.from_numpy(render_views(prepare(worn), cameras, with_normals=False).colour)
+    return torch.from_numpy(
+        render_views(prepare(worn), cameras, supersampling=supersampling, with_normals=False).colour
+    )
 
 
 def consistency_psnr(

@@ -108,6 +108,7 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.texture_denoising",
     "gs_integration.texture_feedback",
     "gs_integration.texture_filling",
+    "gs_integration.texture_gathering",
     "gs_integration.texture_latents",
     "gs_integration.texture_methods",
     "gs_integration.texture_projection",

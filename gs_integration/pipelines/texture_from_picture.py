@@ -22,7 +22,7 @@ from distill_core.rays import stack_cameras
 from distill_core.synchronization.loop import Synchronized, synchronize
 from distill_core.synchronization.steps import JointProcess
 from distill_core.synchronization.strategies import strategy_named
-from gs_integration.joined_texture import gathered, joining_projection, known_in_views
+from gs_integration.joined_texture import final_views, joining_projection, known_in_views
 from gs_integration.picture_on_mesh import fitted_camera, picture_texture, stretched_camera
 from gs_integration.pipelines.image_to_views import network_picture
 from gs_integration.pipelines.results import FramedSource
@@ -32,6 +32,7 @@ from gs_integration.pipelines.texture_results import Lifted
 from gs_integration.pipelines.texture_settings import TextureSettings
 from gs_integration.texture_denoising import ChanneledTexture, KnownTexture, SurfaceColours
 from gs_integration.texture_feedback import FedBack
+from gs_integration.texture_gathering import gathered_texture
 from gs_integration.texture_methods import SurfaceViews
 from gs_integration.texture_projection import TextureProjection
 from renderers.mesh_rendering import prepare, render_depth, render_views
@@ -115,7 +116,7 @@ def joint_views(
         placed: the picture on it.
         settings: method, strategy, steps, seed.
         generator: the loaded checkpoint.
-        progress: one step a step of the method, with a preview.
+        progress: stages "views", one step a step of the method, with a preview, and "gathering", one a view.
     """
     device = generator.device
     random = torch.Generator().manual_seed(settings.generator.seed)
@@ -151,7 +152,9 @@ def joint_views(
             progress=progress,
             preview=preview,
         )
-        return replace(joint, canonical=gathered(projection, joint, strategy))
+        progress.stage("gathering", len(projection.cameras))
+        seen = gathered_texture(projection, projection.finer(progress), final_views(joint, strategy))
+        return replace(joint, canonical=seen)
 
 
 def joining_views(

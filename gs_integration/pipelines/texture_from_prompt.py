@@ -19,7 +19,7 @@ from distill_core.models.text_to_image import TextCondition, TextToImage
 from distill_core.models.view_directions import neighbouring_views, view_words
 from distill_core.progress import Progress
 from distill_core.synchronization.loop import synchronize
-from distill_core.synchronization.projections import Projection, average
+from distill_core.synchronization.projections import Projection
 from distill_core.synchronization.steps import JointProcess
 from distill_core.synchronization.strategies import strategy_named
 from gs_integration.pipelines.sampler_names import sampler_named
@@ -27,6 +27,7 @@ from gs_integration.pipelines.text_to_image_settings import PromptedTextureSetti
 from gs_integration.pipelines.texture_preview import preview_on
 from gs_integration.pipelines.texture_settings import TextureSettings
 from gs_integration.texture_denoising import ChanneledTexture
+from gs_integration.texture_gathering import gathered_texture
 from gs_integration.texture_latents import EncodedTexture, OnBackground
 from gs_integration.texture_projection import TextureProjection
 from renderers.mesh_rendering import prepare, render_views
@@ -74,7 +75,8 @@ def prompted_views(
         picture: what the IP-Adapter hears.
         settings: prompt, strategy, seed and all else.
         model: the loaded checkpoint.
-        progress: stages "views on the mesh" and "views", there a step a step of the sampler, with a preview.
+        progress: stages "views on the mesh", "views", there a step a step of the sampler, with a preview, and
+            "gathering".
 
     Returns:
         The texture [3, S, S] and each view's own last clean prediction [V, 3, h, w], in 0..1 but for overshoots.
@@ -113,7 +115,8 @@ def prompted_views(
         texture = result.canonical
         if isinstance(denoiser, OnBackground):
             finals = codec.decode(denoiser.over_background(result.instances))
-            texture = average(projection.unproject(finals.float()))
+            progress.stage("gathering", len(projection.cameras))
+            texture = gathered_texture(projection, projection.finer(progress), finals.float())
         own = codec.decode(result.own_clean)
     return texture.float().cpu() * 0.5 + 0.5, own.float().cpu() * 0.5 + 0.5
 

@@ -45,6 +45,9 @@ SOURCE_PX = 512
 """Side of the framed picture: what the texture has of it is that sharp."""
 
 _OPAQUE = 128  # of 255; the renderer cuts what is below
+_SAMPLES = 4
+"""Along a side of a view's pixel, when views are compared with the texture: a pixel is the mean over its area, and the
+texture has several texels in it."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,8 @@ def texture_mesh(
             if there is one.
         settings: everything a person can choose.
         model: the loaded checkpoint of the settings; a text-to-image model if there is a prompt.
-        progress: stages "unwrapping", "picture", "views on the mesh", "views", "texture"; previews of "views" show the
-            current texture on the mesh.
+        progress: stages "unwrapping", "picture", "views on the mesh", "views", "gathering", "texture"; previews of
+            "views" show the current texture on the mesh.
 
     Raises:
         UserError: the mesh has no area, no object can be found in the picture, or cameras or sizes do not fit.
@@ -100,7 +103,7 @@ def texture_mesh(
     progress.stage("texture", None)
     projection, placed = painted.projection, painted.placed
     texture = finished_texture(projection, painted.texture, None if placed is None else placed.known)
-    rendered = render_texture(unwrapped.mesh, texture, projection.cameras)
+    rendered = render_texture(unwrapped.mesh, texture, projection.cameras, supersampling=_SAMPLES)
     return TexturedResult(
         settings=settings,
         source=None if placed is None else placed.source,
