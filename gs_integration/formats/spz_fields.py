@@ -88,7 +88,7 @@ def colours_cut(base: FloatArray) -> npt.NDArray[np.bool_]:
         base: [N, 3].
     """
     steps = _colour_steps(base)
-    return ((steps < 0) | (steps > 255)).any(axis=1)
+    return np.any((steps < 0) | (steps > 255), axis=1)
 
 
 def _colour_steps(base: FloatArray) -> npt.NDArray[np.float64]:
@@ -120,7 +120,7 @@ def scales_cut(log_scales: FloatArray) -> npt.NDArray[np.bool_]:
         log_scales: [N, 3].
     """
     steps = _scale_steps(log_scales)
-    return ((steps < 0) | (steps > 255)).any(axis=1)
+    return np.any((steps < 0) | (steps > 255), axis=1)
 
 
 def _scale_steps(log_scales: FloatArray) -> npt.NDArray[np.float64]:
@@ -198,7 +198,7 @@ def harmonics_cut(harmonics: FloatArray) -> npt.NDArray[np.bool_]:
     Args:
         harmonics: [N, K, 3], band 0 included.
     """
-    return (np.abs(harmonics[:, 1:]) > 1).any(axis=(1, 2))
+    return np.any(np.abs(harmonics[:, 1:]) > 1, axis=(1, 2))
 
 
 def decode_harmonics(content: Bytes) -> FloatArray:
