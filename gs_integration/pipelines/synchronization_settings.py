@@ -40,7 +40,9 @@ class JointSettings(BaseModel):
         default="ddim", description="how to get from one step to the next; consistency is for one-step generators"
     )
     noise: Literal["shared", "independent"] = Field(
-        default="shared", description="whether the views see one noise or have noise of their own"
+        default="shared",
+        description="whether the views see one noise or have noise of their own; a canonical state begins with one "
+        "noise either way",
     )
     keep_variance: bool = Field(
         default=False, description="give averaged noisy samples the variance back that averaging took from their noise"
