@@ -72,8 +72,8 @@ def _name(argument: Any) -> str:
 def _expectation(argument: Any) -> str:
     """What an option takes, in words: tyro's placeholder, such as FLOAT|{auto} or [INT [INT ...]], spelled out."""
     placeholder = str(argument.lowered.metavar)
-    repeated = re.fullmatch(r"\[(.+) \[\1 \.\.\.\]\]|(.+) \[\2 \.\.\.\]", placeholder)
-    kind = next(filter(None, repeated.groups())) if repeated else placeholder
+    repeated = re.fullmatch(r"\[(.+) \[(\1 )?\.\.\.\]\]", placeholder)  # long ones are not repeated inside
+    kind = repeated[1] if repeated else placeholder
     words: list[str] = []
     for member in kind.split("|"):
         words += member[1:-1].split(",") if member.startswith("{") else [_TYPE_WORDS.get(member, member)]
