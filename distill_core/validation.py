@@ -25,13 +25,18 @@ def validation_sentence(
     expectations: dict[str, list[str]] = {}
     inputs: dict[str, object] = {}
     complete = []
-    for problem in error.errors(include_url=False, include_context=False):
+    for problem in error.errors(include_url=False):
         what = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         location = _without_members(problem["loc"])
         name = name_of(location)
         if problem["type"] in ("value_error", "assertion_error"):  # written by this project, complete as it is
             complete.append(f"{name}: {what}" if location else what)
         else:
+            match problem:
+                case {"type": "too_short", "ctx": {"min_length": number}}:
+                    what = f"expected {number} or more"
+                case {"type": "too_long", "ctx": {"max_length": number}}:
+                    what = f"expected {number} or fewer"
             what = what.replace("Input should be", "expected", 1).replace("Value should", "it should", 1)
             expectations.setdefault(name, []).append(f"{what[:1].lower()}{what[1:]}")
             inputs[name] = problem["input"]

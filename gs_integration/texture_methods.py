@@ -18,9 +18,10 @@ from distill_core.diffusion.samplers import SamplerStep
 from distill_core.diffusion.schedules import Schedule
 from distill_core.models.condition import ViewCondition
 from distill_core.progress import Progress
-from distill_core.synchronization.loop import NoiseKind, Synchronized
+from distill_core.synchronization.loop import Synchronized
 from distill_core.synchronization.projections import average
 from distill_core.synchronization.score_distillation import distill_canonical
+from distill_core.synchronization.strategies import NoiseKind
 from distill_core.synchronization.view_updates import Trimap, UpdateSettings, update_views
 from gs_integration.texture_denoising import ChanneledTexture, SurfaceColours
 from gs_integration.texture_projection import TextureProjection

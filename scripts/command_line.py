@@ -103,19 +103,29 @@ def parse(settings_type: Any, *, description: str | None = None, arguments: list
         arguments: what to parse instead of the command line.
 
     Raises:
-        UserError: a value that the settings do not admit.
-        SystemExit: after --help (0), or when an option is unknown or missing (2).
+        UserError: an option that is unknown, missing or of another type, or a value that the settings do not admit.
+        SystemExit: after --help (0), or when tyro refused a command line in a way that has no sentence here (2).
     """
     import contextlib
     import io
 
     import pydantic
     import tyro
+    from tyro import _errors
+
+    from scripts.option_errors import refusal_sentence
+
+    typed = sys.argv[1:] if arguments is None else arguments
+
+    def refuse(event: _errors.ParseErrorEvent) -> None:
+        sentence = refusal_sentence(event, settings_type, typed)
+        if sentence is not None:
+            raise UserError(sentence)
 
     complaints = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaints):
-            return tyro.cli(settings_type, description=description, args=arguments, config=(tyro.conf.OmitArgPrefixes,))
+        with contextlib.redirect_stderr(complaints), _errors.on_parse_error(refuse):
+            return tyro.cli(settings_type, description=description, args=typed, config=(tyro.conf.OmitArgPrefixes,))
     except (SystemExit, pydantic.ValidationError) as stop:
         for cause in _chain(stop):
             if isinstance(cause, pydantic.ValidationError):

@@ -3,6 +3,7 @@
 Writes picture.png (a zoom: zoom.mp4; a sequence: sequence.csv, too), views/, preview.png and report.json.
 """
 
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -73,11 +74,9 @@ def main(settings: Panorama | Panorama360 | Ambiguous | Zoom | Sequence, progres
     with recorded_run(progress, command=shlex.join(["python", *sys.argv])) as record:
         result = synchronize_pictures(settings, record.progress)
         save_joint_pictures(result, settings.output_dir, record)
+    agreement = "exactly" if result.consistency == math.inf else f"to {result.consistency:.1f} dB"
     contrast = "" if result.contrast is None else f" and have {result.contrast:.0%} of the field's contrast"
-    say(
-        f"{len(result.views)} views agree to {result.consistency:.1f} dB{contrast}; they cover {result.coverage:.1%} "
-        "of the picture"
-    )
+    say(f"{len(result.views)} views agree {agreement}{contrast}; they cover {result.coverage:.1%} of the picture")
     say(f"wrote {settings.output_dir}")
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -11,11 +10,9 @@ from torch import Tensor
 from distill_core.diffusion.denoiser import Watched
 from distill_core.diffusion.samplers import SamplerStep
 from distill_core.progress import Progress
-from distill_core.synchronization.projections import average, coverage
+from distill_core.synchronization.projections import average, coverage, noise_of_views
 from distill_core.synchronization.steps import JointProcess, join_noisy, synchronized_step
-
-NoiseKind = Literal["shared", "independent"]
-"""Noise of views that is one canonical noise seen by all, or each view's own."""
+from distill_core.synchronization.strategies import NoiseKind
 
 
 @dataclass(frozen=True)
@@ -106,9 +103,7 @@ def _noise(process: JointProcess, kind: NoiseKind, generator: torch.Generator, *
     strategy, projection = process.strategy, process.projection
     if process.state_is_canonical and (start or (strategy is not None and strategy.quantity != "noisy")):
         return projection.canonical_noise(generator)[None]
-    if kind == "shared":
-        return projection.initial_noise(generator)
-    return torch.randn(projection.instances_shape, generator=generator, device=generator.device)
+    return noise_of_views(projection, kind, generator)
 
 
 def _moved_over(state: Tensor, before: JointProcess, after: JointProcess, watched: Watched, time: Tensor) -> Tensor:

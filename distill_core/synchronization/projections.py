@@ -9,6 +9,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from distill_core.synchronization.strategies import NoiseKind
+
 
 class Votes(NamedTuple):
     """What the views say of each canonical element, ready to be averaged.
@@ -77,6 +79,19 @@ class LastVotes:
         if self._last is None or self._last[0] is not instances:
             self._last = instances, self._unproject(instances)
         return self._last[1]
+
+
+def noise_of_views(projection: Projection, kind: NoiseKind, generator: torch.Generator) -> Tensor:
+    """Return standard normal noise [V, C, h, w] of the views, on the generator's device.
+
+    Args:
+        projection: of the views.
+        kind: whether it is one canonical noise or each view's own.
+        generator: of the noise.
+    """
+    if kind == "shared":
+        return projection.initial_noise(generator)
+    return torch.randn(projection.instances_shape, generator=generator, device=generator.device)
 
 
 def average(votes: Votes) -> Tensor:

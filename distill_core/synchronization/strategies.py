@@ -19,6 +19,9 @@ StrategyName = Literal[
     "canonical-noisy",
     "none",
 ]
+NoiseKind = Literal["shared", "independent"]
+"""Noise of views that is one canonical noise seen by all, or each view's own."""
+
 STRATEGY_NAMES: tuple[StrategyName, ...] = get_args(StrategyName)
 
 

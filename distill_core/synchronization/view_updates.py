@@ -9,7 +9,6 @@ grows out of the old one.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,9 @@ from distill_core.diffusion.denoiser import Denoiser
 from distill_core.diffusion.samplers import SamplerStep
 from distill_core.diffusion.schedules import add_noise
 from distill_core.progress import Progress
-from distill_core.synchronization.loop import NoiseKind, Synchronized
-from distill_core.synchronization.projections import Projection
+from distill_core.synchronization.loop import Synchronized
+from distill_core.synchronization.projections import Projection, noise_of_views
+from distill_core.synchronization.strategies import NoiseKind
 
 _HALF = 0.5
 """A pixel belongs to what more than half of it shows; a canonical element is rewritten where half of it was free."""
@@ -125,7 +125,10 @@ def update_views(
         torch.zeros((1, *projection.canonical_shape[1:]), device=device, dtype=dtype),
     )
     own = torch.zeros(projection.instances_shape, device=device, dtype=dtype)
-    draw = partial(_noise, projection, noise, generator, own)
+
+    def draw() -> Tensor:
+        return noise_of_views(projection, noise, generator).to(own)
+
     start = draw()
     for view in order:
         trimap = divide(projection, painting, view, settings)
@@ -263,9 +266,3 @@ def _checkerboard(like: Tensor, side_px: int) -> Tensor:
     """[h, w] of squares that are true and false in turns."""
     rows, columns = (torch.arange(length, device=like.device) // side_px for length in like.shape)
     return (rows[:, None] + columns) % 2 == 0
-
-
-def _noise(projection: Projection, kind: NoiseKind, generator: torch.Generator, like: Tensor) -> Tensor:
-    if kind == "shared":
-        return projection.initial_noise(generator).to(like)
-    return torch.randn(projection.instances_shape, generator=generator, device=generator.device).to(like)

@@ -10,8 +10,8 @@ from .errors import FormatError
 from .gltf import read_gltf, write_gltf
 from .ply import read_ply, write_ply
 from .screening import SplatReading
-from .splat import read_splat, write_splat
-from .spz import DEFAULT_VERSION, read_spz, write_spz
+from .splat import lost_in_splat, read_splat, write_splat
+from .spz import DEFAULT_VERSION, lost_in_spz, read_spz, write_spz
 
 SplatFormat = Literal["ply", "spz", "splat", "glb"]
 """Formats that are written, by the ending of the name."""
@@ -84,7 +84,7 @@ def write_splat_file(path: Path, splats: SplatArrays, writing: Writing | None = 
         writing: what the person may choose.
 
     Returns:
-        Sentences of what the format cannot hold; empty if it holds everything.
+        Sentences of what the format cannot hold, with the number of splats; empty if it holds everything.
 
     Raises:
         FormatError: another format, or values that the format cannot hold at all.
@@ -94,19 +94,21 @@ def write_splat_file(path: Path, splats: SplatArrays, writing: Writing | None = 
     match ending_of(path, FORMATS):
         case "ply":
             write_ply(path, splats.in_axes(writing.axes))
-            return ()
+            lost = []
         case "spz":
             write_spz(path, splats, version=writing.spz_version)
-            return ()
+            lost = lost_in_spz(splats)
         case "splat":
             write_splat(path, splats)
-            lost = [f"spherical harmonics above degree 0 (here {splats.sh_degree})"] if splats.sh_degree else []
+            lost = lost_in_splat(splats) + _lost_antialiasing(splats)
         case _:
             write_gltf(path, splats)
-            lost = []
-    if splats.antialiased:
-        lost.append("that the splats were made for antialiased rendering")
-    return tuple(f"The format .{path.suffix[1:].lower()} cannot hold {what}: left out." for what in lost)
+            lost = _lost_antialiasing(splats)
+    return tuple(f"The format .{path.suffix[1:].lower()} cannot hold {what}." for what in lost)
+
+
+def _lost_antialiasing(splats: SplatArrays) -> list[str]:
+    return ["that the splats were made for antialiased rendering: left out"] if splats.antialiased else []
 
 
 def ending_of(path: Path, known: tuple[str, ...] = FORMATS_READ) -> str:

@@ -8,6 +8,7 @@ Colours have one value for all directions.
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from .arrays import Axes, SplatArrays
 from .errors import FormatError
@@ -94,7 +95,28 @@ def encode_splat(splats: SplatArrays) -> bytes:
     rows = np.zeros(len(splats), _ROW)
     rows["means"] = splats.means
     rows["scales"] = np.exp(splats.log_scales)
-    rows["colours"][:, :3] = np.clip(np.rint(255 * (0.5 + SH_BAND_0 * splats.harmonics[:, 0])), 0, 255)
+    rows["colours"][:, :3] = np.clip(_colour_steps(splats), 0, 255)
     rows["colours"][:, 3] = opacity_bytes(splats.opacity_logits)
     rows["quaternions"] = np.clip(np.rint(splats.quaternions_wxyz / lengths * 128 + 128), 0, 255)
     return rows.tobytes()
+
+
+def lost_in_splat(splats: SplatArrays) -> list[str]:
+    """What a .splat file cannot hold of the splats and what becomes of it, in words; empty if it holds everything.
+
+    Args:
+        splats: any number, in any axes.
+    """
+    lost = []
+    if splats.sh_degree:
+        lost.append(f"spherical harmonics above degree 0 (here {splats.sh_degree}): left out")
+    steps = _colour_steps(splats)
+    num_cut = int(((steps < 0) | (steps > 255)).any(axis=1).sum())
+    if num_cut:
+        lost.append(f"colours outside 0 to 1 ({num_cut:,} of {len(splats):,} splats have some): cut off there")
+    return lost
+
+
+def _colour_steps(splats: SplatArrays) -> npt.NDArray[np.floating]:
+    """[N, 3] base colours in whole steps of 1/255, before they are cut off at 0 and 255."""
+    return np.rint(255 * (0.5 + SH_BAND_0 * splats.harmonics[:, 0]))

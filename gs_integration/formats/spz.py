@@ -160,6 +160,25 @@ def encode_spz(splats: SplatArrays, *, version: int = DEFAULT_VERSION) -> bytes:
     return header + table + b"".join(packed)
 
 
+def lost_in_spz(splats: SplatArrays) -> list[str]:
+    """What an .spz file cannot hold of the splats and what becomes of it, in words; empty if it holds everything.
+
+    Args:
+        splats: any number, in any axes.
+    """
+    splats = splats.in_axes("y-up")  # turning mixes the harmonics of a band
+    cut = {
+        "colours beyond -0.44 to 1.44": spz_fields.colours_cut(splats.harmonics[:, 0]),
+        "sizes beyond 0.000045 to 379 units": spz_fields.scales_cut(splats.log_scales),
+        "spherical harmonics beyond -1 to 1": spz_fields.harmonics_cut(splats.harmonics),
+    }
+    return [
+        f"{what} ({rows.sum():,} of {len(splats):,} splats have some): cut off there"
+        for what, rows in cut.items()
+        if rows.any()
+    ]
+
+
 class _PlainReader:
     """Version 2 or 3 without its gzip, which some programs leave out."""
 

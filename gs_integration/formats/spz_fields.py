@@ -78,7 +78,21 @@ def encode_colours(base: FloatArray) -> Bytes:
     Args:
         base: [N, 3].
     """
-    return np.clip(np.rint(255 * (_COLOUR_STEP * base.astype(np.float64) + 0.5)), 0, 255).astype(np.uint8)
+    return np.clip(_colour_steps(base), 0, 255).astype(np.uint8)
+
+
+def colours_cut(base: FloatArray) -> npt.NDArray[np.bool_]:
+    """[N] which splats have colours that `encode_colours` cuts off.
+
+    Args:
+        base: [N, 3].
+    """
+    steps = _colour_steps(base)
+    return np.any((steps < 0) | (steps > 255), axis=1)
+
+
+def _colour_steps(base: FloatArray) -> npt.NDArray[np.float64]:
+    return np.rint(255 * (_COLOUR_STEP * base.astype(np.float64) + 0.5))
 
 
 def decode_colours(content: Bytes) -> FloatArray:
@@ -96,8 +110,21 @@ def encode_scales(log_scales: FloatArray) -> Bytes:
     Args:
         log_scales: [N, 3].
     """
-    steps = np.rint(_SCALE_STEPS * (log_scales.astype(np.float64) + _SCALE_OFFSET))
-    return np.clip(steps, 0, 255).astype(np.uint8)
+    return np.clip(_scale_steps(log_scales), 0, 255).astype(np.uint8)
+
+
+def scales_cut(log_scales: FloatArray) -> npt.NDArray[np.bool_]:
+    """[N] which splats have sizes that `encode_scales` cuts off.
+
+    Args:
+        log_scales: [N, 3].
+    """
+    steps = _scale_steps(log_scales)
+    return np.any((steps < 0) | (steps > 255), axis=1)
+
+
+def _scale_steps(log_scales: FloatArray) -> npt.NDArray[np.float64]:
+    return np.rint(_SCALE_STEPS * (log_scales.astype(np.float64) + _SCALE_OFFSET))
 
 
 def decode_scales(content: Bytes) -> FloatArray:
@@ -163,6 +190,15 @@ def encode_harmonics(harmonics: FloatArray) -> Bytes:
     bucket = bucket[:, None]
     steps = np.floor((steps + bucket // 2) / bucket) * bucket
     return np.clip(steps, 0, 255).astype(np.uint8).reshape(len(harmonics), -1)
+
+
+def harmonics_cut(harmonics: FloatArray) -> npt.NDArray[np.bool_]:
+    """[N] which splats have coefficients above band 0 that `encode_harmonics` cuts off.
+
+    Args:
+        harmonics: [N, K, 3], band 0 included.
+    """
+    return np.any(np.abs(harmonics[:, 1:]) > 1, axis=(1, 2))
 
 
 def decode_harmonics(content: Bytes) -> FloatArray:

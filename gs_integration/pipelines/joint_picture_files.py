@@ -124,15 +124,15 @@ def _preview(result: JointPictures) -> np.ndarray:
         if isinstance(settings, AmbiguousSettings)
         else [f"view {number}" for number in range(len(views))]
     )
-    sheet = contact_sheet([_enlarged(view) for view in views], _COLUMNS, labels)
+    times = max(1, _SMALLEST_PX // views[0].shape[1])
+    sheet = contact_sheet([_enlarged(view, times) for view in views], _COLUMNS, labels)
     if isinstance(settings, ZoomSettings | AmbiguousSettings):
         return sheet
-    return _above(_enlarged(result.canonical), sheet)
+    return _above(_enlarged(result.canonical, times), sheet)
 
 
-def _enlarged(picture: np.ndarray) -> np.ndarray:
-    """A picture whose height is below the preview's, repeated pixel by pixel."""
-    times = max(1, _SMALLEST_PX // picture.shape[1])
+def _enlarged(picture: np.ndarray, times: int) -> np.ndarray:
+    """A picture with each pixel repeated along both sides."""
     return picture.repeat(times, axis=1).repeat(times, axis=2)
 
 

@@ -62,32 +62,33 @@ def write_splats(file: Path, splats: Splats, axes: Literal["y-down", "z-up"]) ->
     return splats_to_world
 
 
-def write_sheet(
-    file: Path, labelled: Sequence[tuple[str, np.ndarray]], *, views: int | None = None, side_px: int = _PREVIEW_PX
-) -> None:
-    """Write RGB pictures [3, H, W] side by side, the larger side of each as long as the preview's, with its label.
+Labelled = Sequence[tuple[str, np.ndarray]]
+"""RGB pictures [3, H, W] in 0..1, each with a few words of what it is."""
+
+
+def write_sheet(file: Path, views: Labelled, *, renders: Labelled | None = None, side_px: int = _PREVIEW_PX) -> None:
+    """Write views side by side, each above its label and, if there are renders, each row above that of its renders.
 
     Args:
         file: to write.
-        labelled: the pictures.
-        views: how many they would be if each view did not stand above its render, as `side_by_side` orders them.
-        side_px: larger side of a picture.
+        views: of any sizes.
+        renders: one a view.
+        side_px: larger side of each picture on the sheet.
     """
+    columns = _columns(len(views))
+    labelled = views if renders is None else _rows_in_turns(views, renders, columns)
     tiles = []
     for _, picture in labelled:
         height, width = picture.shape[1:]
         scale = side_px / max(width, height)
         opaque = np.concatenate([picture, np.ones_like(picture[:1])])
         tiles.append(resize_premultiplied(opaque, max(1, round(width * scale)), max(1, round(height * scale))))
-    write_png(file, contact_sheet(tiles, _columns(views or len(tiles)), [label for label, _ in labelled]))
+    write_png(file, contact_sheet(tiles, columns, [label for label, _ in labelled]))
 
 
-def side_by_side(
-    views: Sequence[tuple[str, np.ndarray]], renders: Sequence[tuple[str, np.ndarray]]
-) -> list[tuple[str, np.ndarray]]:
-    """Order labelled pictures for a sheet: rows of views, each above the row of its renders."""
+def _rows_in_turns(views: Labelled, renders: Labelled, columns: int) -> Labelled:
+    """A row of views, the row of their renders, the next row of views; short rows are filled with white."""
     blank = ("", np.ones_like(views[0][1]))
-    columns = _columns(len(views))
     ordered: list[tuple[str, np.ndarray]] = []
     for first in range(0, len(views), columns):
         for row in (views[first : first + columns], renders[first : first + columns]):

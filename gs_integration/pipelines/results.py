@@ -156,7 +156,7 @@ class SplatsFromPicture:
             self.views.write_pictures(
                 temporary, {"splats_to_world": splats_to_world.tolist(), "splats_file_path": "splats.ply"}
             )
-            result_files.write_sheet(temporary / "preview.png", self._preview(), views=1 + len(self.views.cameras))
+            result_files.write_sheet(temporary / "preview.png", self.views.labelled(), renders=self._renders())
             findings = {
                 **self.views.findings(),
                 "splats": {"count": len(self.splats), "axes": axes},
@@ -164,13 +164,14 @@ class SplatsFromPicture:
             }
             write_json(temporary / "report.json", run.report(self.settings, **findings))
 
-    def _preview(self) -> list[tuple[str, np.ndarray]]:
+    def _renders(self) -> list[tuple[str, np.ndarray]]:
+        """The splats from the cameras of the input and of the views, over white."""
         views = self.views
         renders = [
             result_files.render_over_white(self.splats, [views.source.camera])[0],
             *result_files.render_over_white(self.splats, views.cameras),
         ]
-        return result_files.side_by_side(views.labelled(), [("splats", render) for render in renders])
+        return [("splats", render) for render in renders]
 
 
 def _unrecorded_run() -> RunRecord:

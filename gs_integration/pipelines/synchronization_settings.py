@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from distill_core.synchronization.ambiguous_names import AmbiguousView
-from distill_core.synchronization.strategies import StrategyName
+from distill_core.synchronization.strategies import NoiseKind, StrategyName
 from gs_integration.pipelines.text_to_image_settings import PromptSettings
 
 _SMALLEST_FEATURES_PX = 16
@@ -39,8 +39,10 @@ class JointSettings(BaseModel):
     sampler: Literal["ddim", "heun", "dpm-solver", "ancestral", "consistency"] = Field(
         default="ddim", description="how to get from one step to the next; consistency is for one-step generators"
     )
-    noise: Literal["shared", "independent"] = Field(
-        default="shared", description="whether the views see one noise or have noise of their own"
+    noise: NoiseKind = Field(
+        default="shared",
+        description="whether the views see one noise or have noise of their own; a canonical state begins with one "
+        "noise either way",
     )
     keep_variance: bool = Field(
         default=False, description="give averaged noisy samples the variance back that averaging took from their noise"

@@ -142,29 +142,27 @@ class TexturedResult:
                 about["elevation_degrees"] = self.source.elevation_degrees
             result_files.write_pictures(temporary, self._input(), self.views, self.cameras, about)
             result_files.write_sheet(
-                temporary / "preview.png",
-                self._preview(renderable),
-                views=len(self.views) + (self.source is not None),
-                side_px=_PREVIEW_PX,
+                temporary / "preview.png", self._labelled(), renders=self._renders(renderable), side_px=_PREVIEW_PX
             )
             write_json(temporary / "report.json", run.report(self.settings, **self.findings()))
 
     def _input(self) -> tuple[np.ndarray, Camera] | None:
         return None if self.source is None else (self.source.rgba, self.source.camera)
 
-    def _preview(self, renderable: RenderableMesh) -> list[tuple[str, np.ndarray]]:
-        """The picture, if there is one, and the views, below each the textured mesh from the same camera."""
+    def _labelled(self) -> list[tuple[str, np.ndarray]]:
+        """The picture, if there is one, and the views over white, RGB, each with a few words of what it is."""
         words = [result_files.angles_label(camera) for camera in self.cameras]
-        pictures, cameras = list(self.views), list(self.cameras)
+        pictures = list(self.views)
         if self.source is not None:
             words, pictures = ["input", *words], [self.source.rgba, *pictures]
-            cameras = [self.source.camera, *cameras]
-        cameras = [camera.resized(_PREVIEW_PX, _PREVIEW_PX) for camera in cameras]
+        return [(word, result_files.over_white(picture)) for word, picture in zip(words, pictures, strict=True)]
+
+    def _renders(self, renderable: RenderableMesh) -> list[tuple[str, np.ndarray]]:
+        """The textured mesh from the cameras of the same pictures, over white."""
+        first = [] if self.source is None else [self.source.camera]
+        cameras = [camera.resized(_PREVIEW_PX, _PREVIEW_PX) for camera in (*first, *self.cameras)]
         rendered = render_views(renderable, cameras, with_normals=False).colour
-        return result_files.side_by_side(
-            [(word, result_files.over_white(picture)) for word, picture in zip(words, pictures, strict=True)],
-            [("textured", result_files.over_white(picture)) for picture in rendered],
-        )
+        return [("textured", result_files.over_white(picture)) for picture in rendered]
 
 
 def mesh_turntable(mesh: RenderableMesh, *, num_frames: int, side_px: int, progress: Progress) -> Iterator[np.ndarray]:

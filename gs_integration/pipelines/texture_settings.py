@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from distill_core.synchronization.strategies import StrategyName
+from distill_core.synchronization.strategies import NoiseKind, StrategyName
 from gs_integration.pipelines.settings import GeneratorSettings, PictureSettings
 from gs_integration.pipelines.text_to_image_settings import PromptedTextureSettings
 
@@ -33,7 +33,7 @@ class TextureSettings(BaseModel):
     distillation_steps: int = Field(
         default=200, ge=1, le=100_000, description="steps of --method score-distillation, two views each"
     )
-    noise: Literal["shared", "independent"] = Field(
+    noise: NoiseKind = Field(
         default="shared", description="whether the views see one noise on the surface or have noise of their own"
     )
     feed_back: bool = Field(

@@ -6,9 +6,10 @@ the first leave a checkpoint, `model.safetensors`, there.
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, TypeVar, assert_never
 
 import torch
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ from distill_core.distillation.checkpoints import read_state
 from distill_core.distillation.consistency import Consistency, pairs_of
 from distill_core.distillation.denoising import Denoising
 from distill_core.distillation.solid import solid_loss
-from distill_core.distillation.trainer import TrainingResult, train
+from distill_core.distillation.trainer import Objective, train
 from distill_core.distillation.training_state import STATE_FILE
 from distill_core.errors import UserError
 from distill_core.models.checkpoint_loading import load_generator, new_generator, save_generator
@@ -44,6 +45,8 @@ from gs_integration.pipelines.training_settings import (
 from gs_integration.pipelines.training_validation import one_step_figures
 
 CHECKPOINT_FILE = "model.safetensors"
+
+_Student = TypeVar("_Student", bound=ViewNetwork | CorrespondenceTuned)
 
 
 def train_generator(job: SolidJob | DenoisingJob | ConsistencyJob | CorrespondenceJob, progress: Progress) -> Path:
@@ -90,39 +93,79 @@ def _train_solid(job: SolidJob, progress: Progress) -> Path:
     return folder / STATE_FILE
 
 
+@dataclass(frozen=True)
+class _ViewStage:
+    """What the stages of the view network have in common.
+
+    Attributes:
+        name: of the stage, and of its folder.
+        job: as the person chose it.
+        data: what is trained on.
+        solid: the trained network that stands before the view network, on the device of the training.
+        networks: sizes of both.
+    """
+
+    name: str
+    job: ViewJob
+    data: TrainingData
+    solid: SolidNetwork
+    networks: ViewGeneratorSettings
+
+    def run(
+        self,
+        student: _Student,
+        objective: Objective[_Student, Any],
+        recipe: Mapping[str, Any],
+        progress: Progress,
+    ) -> Path:
+        """Train the view network and return its checkpoint; `recipe` holds what is the stage's own."""
+        job, data, networks = self.job, self.data, self.networks
+        common = {"networks": networks.model_dump(mode="json"), "solid": _fingerprint(self.solid.state_dict())}
+        shares = {} if data.has_surfaces else {"surface_share": 0.0}
+        evaluate = None
+        if job.validation is not None:
+            evaluate = one_step_figures(job.validation, job.validation_objects, self.solid, networks)
+        folder = job.output_dir / self.name
+        result = train(
+            student,
+            objective,
+            ViewBatches(data.source, job.draws_per_step, self.solid, seed=job.training.seed, **shares),
+            job.training,
+            folder,
+            progress,
+            recipe=_recipe(job, data, {**common, **recipe}),
+            evaluate=evaluate,
+        )
+        facts = {
+            "stage": self.name,
+            "steps": result.steps,
+            "minutes": round(result.seconds / 60, 1),
+            "seed": job.training.seed,
+            "data_sha256": data.sha256,
+        }
+        path = folder / CHECKPOINT_FILE
+        save_generator(path, ViewGenerator(self.solid, result.average, networks), {"training": facts})
+        return path
+
+
 def _train_denoising(job: DenoisingJob, progress: Progress) -> Path:
-    folder, networks, device = job.output_dir / "denoising", networks_of(job.preset), torch_device(job.device)
+    networks, device = networks_of(job.preset), torch_device(job.device)
     data = open_training_data(job, networks.view.resolution_px)
     generator = _fresh(networks, job.training.seed)
     solid = _trained_solid(generator.solid_network, (job.solid or job.output_dir) / "solid" / STATE_FILE).to(device)
     network = generator.view_network
     assert isinstance(network, ViewNetwork)  # a new one has no attention between views to tune yet
     begun = {} if job.initial is None else {"initial": _begin(network, job.initial, "view")}
-    result = train(
+    return _ViewStage("denoising", job, data, solid, networks).run(
         network.requires_grad_(requires_grad=True).to(device),
         Denoising(job.denoising, networks.view.sigma_data),
-        _view_batches(data, job, solid),
-        job.training,
-        folder,
+        {"denoising": job.denoising.model_dump(mode="json"), **begun},
         progress,
-        recipe=_recipe(
-            job,
-            data,
-            {
-                "networks": networks.model_dump(mode="json"),
-                "solid": _fingerprint(solid.state_dict()),
-                "denoising": job.denoising.model_dump(mode="json"),
-                **begun,
-            },
-        ),
-        evaluate=_figures(job, solid, networks),
     )
-    return _saved(folder, solid, result, networks, job, data)
 
 
 def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
-    folder, device = job.output_dir / "consistency", torch_device(job.device)
-    teacher = load_generator(_stage_file(job, job.teacher, "denoising", "--teacher"), device)
+    teacher = load_generator(_stage_file(job, job.teacher, "denoising", "--teacher"), torch_device(job.device))
     network = teacher.view_network
     if isinstance(network, CorrespondenceTuned):
         raise UserError(
@@ -132,55 +175,30 @@ def _train_consistency(job: ConsistencyJob, progress: Progress) -> Path:
     data = open_training_data(job, teacher.settings.view.resolution_px)
     student = copy.deepcopy(network).requires_grad_(requires_grad=True)
     pairs = pairs_of(job.consistency, network)
-    result = train(
+    return _ViewStage("consistency", job, data, teacher.solid_network, teacher.settings).run(
         student,
         Consistency(job.consistency, pairs, teacher.settings.view.sigma_data),
-        _view_batches(data, job, teacher.solid_network),
-        job.training,
-        folder,
+        {
+            "teacher": _fingerprint(network.state_dict()),
+            "consistency": job.consistency.model_dump(mode="json"),
+        },
         progress,
-        recipe=_recipe(
-            job,
-            data,
-            {
-                "networks": teacher.settings.model_dump(mode="json"),
-                "solid": _fingerprint(teacher.solid_network.state_dict()),
-                "teacher": _fingerprint(teacher.view_network.state_dict()),
-                "consistency": job.consistency.model_dump(mode="json"),
-            },
-        ),
-        evaluate=_figures(job, teacher.solid_network, teacher.settings),
     )
-    return _saved(folder, teacher.solid_network, result, teacher.settings, job, data)
 
 
 def _train_correspondence(job: CorrespondenceJob, progress: Progress) -> Path:
-    folder, device = job.output_dir / "correspondence", torch_device(job.device)
+    device = torch_device(job.device)
     generator = load_generator(_stage_file(job, job.generator, "consistency", "--generator"), device)
     data = open_training_data(job, generator.settings.view.resolution_px)
     student, networks = _with_correspondences(generator, job)
     before = _fingerprint(student.state_dict())
     student.attentions.requires_grad_(requires_grad=True)
-    result = train(
+    return _ViewStage("correspondence", job, data, generator.solid_network, networks).run(
         student.to(device),
         Denoising(job.denoising, networks.view.sigma_data),
-        _view_batches(data, job, generator.solid_network),
-        job.training,
-        folder,
+        {"initial": before, "denoising": job.denoising.model_dump(mode="json")},
         progress,
-        recipe=_recipe(
-            job,
-            data,
-            {
-                "networks": networks.model_dump(mode="json"),
-                "solid": _fingerprint(generator.solid_network.state_dict()),
-                "initial": before,
-                "denoising": job.denoising.model_dump(mode="json"),
-            },
-        ),
-        evaluate=_figures(job, generator.solid_network, networks),
     )
-    return _saved(folder, generator.solid_network, result, networks, job, data)
 
 
 def _with_correspondences(
@@ -199,19 +217,6 @@ def _with_correspondences(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(job.training.seed)
         return CorrespondenceTuned(network, heads=job.heads), networks
-
-
-def _view_batches(data: TrainingData, job: ViewJob, solid: SolidNetwork) -> ViewBatches:
-    shares = {} if data.has_surfaces else {"surface_share": 0.0}
-    return ViewBatches(data.source, job.draws_per_step, solid, seed=job.training.seed, **shares)
-
-
-def _figures(
-    job: ViewJob, solid: SolidNetwork, networks: ViewGeneratorSettings
-) -> Callable[[ViewNetwork | CorrespondenceTuned], Mapping[str, float]] | None:
-    if job.validation is None:
-        return None
-    return one_step_figures(job.validation, job.validation_objects, solid, networks)
 
 
 def _fresh(networks: ViewGeneratorSettings, seed: int) -> ViewGenerator:
@@ -267,26 +272,6 @@ def _stage_file(job: ViewJob, named: Path | None, stage: str, option: str) -> Pa
             f"Expected a checkpoint of the {stage} stage in {path}, got no file; run `train.py {stage}` to its end "
             f"first or name a checkpoint with {option}."
         )
-    return path
-
-
-def _saved(
-    folder: Path,
-    solid: SolidNetwork,
-    result: TrainingResult[Any],
-    networks: ViewGeneratorSettings,
-    job: ViewJob,
-    data: TrainingData,
-) -> Path:
-    path = folder / CHECKPOINT_FILE
-    facts = {
-        "stage": folder.name,
-        "steps": result.steps,
-        "minutes": round(result.seconds / 60, 1),
-        "seed": job.training.seed,
-        "data_sha256": data.sha256,
-    }
-    save_generator(path, ViewGenerator(solid, result.average, networks), {"training": facts})
     return path
 
 

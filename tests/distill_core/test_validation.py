@@ -16,6 +16,7 @@ class Settings(pydantic.BaseModel):
 
     device: Literal["auto", "cpu"] = "auto"
     azimuths_degrees: tuple[float, ...] = ()
+    steps: tuple[int, ...] = pydantic.Field(default=(1,), min_length=1, max_length=2)
     elevation_degrees: Annotated[float, pydantic.Field(ge=-89, le=89)] | Literal["auto"] = "auto"
     fit: Fit = Fit()
 
@@ -43,6 +44,11 @@ def test_a_choice_of_kinds_is_one_sentence_without_names_of_types() -> None:
     assert validation_sentence(complaint(elevation_degrees=120)) == (
         "elevation_degrees: expected less than or equal to 89 or 'auto', got 120."
     )
+
+
+def test_too_few_and_too_many_values_are_said() -> None:
+    assert validation_sentence(complaint(steps=())) == "steps: expected 1 or more, got ()."
+    assert validation_sentence(complaint(steps=(1, 2, 3))) == "steps: expected 2 or fewer, got (1, 2, 3)."
 
 
 def test_names_every_wrong_field_in_one_line() -> None:

@@ -9,6 +9,11 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+PROGRAMS = sorted(
+    str(file.relative_to(REPOSITORY))
+    for file in (REPOSITORY / "scripts").glob("*.py")
+    if "from scripts.command_line import" in (text := file.read_text()) and '__name__ == "__main__"' in text
+)
 
 
 def environment(**changes: str) -> dict[str, str]:

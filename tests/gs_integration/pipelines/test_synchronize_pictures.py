@@ -57,6 +57,12 @@ def test_every_task_makes_views_that_agree_and_its_files(name, joint, tmp_path: 
     if name not in ("zoom", "sequence"):
         read = read_picture(tmp_path / "out" / "picture.png", smallest_side_px=8).rgba[:3]
         np.testing.assert_allclose(read, result.canonical, atol=0.5 / 255 + 1e-6)
+    if name in ("panorama", "panorama360"):
+        # The panorama stands above its views, enlarged as they are: 16 times, to 128 px a view.
+        preview = read_picture(tmp_path / "out" / "preview.png").rgba[:3]
+        _, height, width = result.canonical.shape
+        shown = preview[:, 2 : 2 + 16 * height, : 16 * width]
+        np.testing.assert_allclose(shown[:, ::16, ::16], result.canonical, atol=0.5 / 255 + 1e-6)
     if name == "sequence":
         rows = np.loadtxt(tmp_path / "out" / "sequence.csv", delimiter=",", skiprows=1)
         assert rows.shape == (40, 4)
