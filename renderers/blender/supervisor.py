@@ -41,6 +41,8 @@ _LOG = logging.getLogger(__name__)
 _GIB = 1 << 30
 _POLL_SECONDS = 0.1
 _TRIES = 2
+# With one thread, Blender's main thread does not sleep while that one renders: it spins, and takes a second core.
+_LEAST_THREADS = 2
 
 
 @dataclass
@@ -78,7 +80,7 @@ class Supervisor:
         settings: of the job.
         job_folder: where records and the journal go.
         progress: told of each object.
-        threads: of each worker; None shares the machine's cores among the workers.
+        threads: of each worker, 2 at least; None shares the cores that this process may use among the workers.
     """
 
     def __init__(
@@ -237,7 +239,7 @@ class Supervisor:
         output = self._raw_folder(job)
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
-        threads = self._threads or max(1, (os.cpu_count() or 1) // len(self._slots))
+        threads = max(_LEAST_THREADS, self._threads or _cores() // len(self._slots))
         slot.job = job
         slot.worker.give(
             worker_task(
@@ -324,6 +326,11 @@ class Supervisor:
         reported = reported_seconds(raw)
         shutil.rmtree(raw)
         return {"cycles": round(reported, 2), "write": round(time.monotonic() - began, 3)}
+
+
+def _cores() -> int:
+    """How many cores this process may use, where the system tells; a cluster's jobs are often given a few of many."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def raw_to_record(folder: Path, rig: Rig, metadata: dict[str, Any], settings: DatasetSettings) -> MultiViewRecord:
