@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import selectors
 import shutil
 import time
@@ -34,15 +33,13 @@ from renderers.blender.passes import (
 from renderers.blender.rigs import Rig, make_rig
 from renderers.blender.settings import DatasetSettings
 from renderers.blender.tasks import check_animation, check_lighting, object_seed, worker_task
-from renderers.blender.worker_process import WorkerDied, WorkerProcess, worker_command
+from renderers.blender.worker_process import WorkerDied, WorkerProcess, worker_command, worker_threads
 from renderers.sources.objects import SourceObject
 
 _LOG = logging.getLogger(__name__)
 _GIB = 1 << 30
 _POLL_SECONDS = 0.1
 _TRIES = 2
-# With one thread, Blender's main thread does not sleep while that one renders: it spins, and takes a second core.
-_LEAST_THREADS = 2
 
 
 @dataclass
@@ -80,16 +77,16 @@ class Supervisor:
         settings: of the job.
         job_folder: where records and the journal go.
         progress: told of each object.
-        threads: of each worker, 2 at least; None shares the cores that this process may use among the workers.
+        cores: that the workers share; None means all that this process may use.
     """
 
     def __init__(
-        self, settings: DatasetSettings, job_folder: JobFolder, progress: Progress, *, threads: int | None = None
+        self, settings: DatasetSettings, job_folder: JobFolder, progress: Progress, *, cores: int | None = None
     ) -> None:
         self._settings = settings
         self._job_folder = job_folder
         self._progress = progress
-        self._threads = threads
+        self._cores = cores
         self._command = worker_command(settings.processes.blender)
         self._num_started = 0
         self._slots: list[_Slot] = []
@@ -239,7 +236,6 @@ class Supervisor:
         output = self._raw_folder(job)
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
-        threads = max(_LEAST_THREADS, self._threads or _cores() // len(self._slots))
         slot.job = job
         slot.worker.give(
             worker_task(
@@ -249,7 +245,7 @@ class Supervisor:
                 self._rig(job),
                 self._settings,
                 seed=job.seed,
-                threads=threads,
+                threads=worker_threads(len(self._slots), self._cores),
             )
         )
 
@@ -326,11 +322,6 @@ class Supervisor:
         reported = reported_seconds(raw)
         shutil.rmtree(raw)
         return {"cycles": round(reported, 2), "write": round(time.monotonic() - began, 3)}
-
-
-def _cores() -> int:
-    """How many cores this process may use, where the system tells; a cluster's jobs are often given a few of many."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def raw_to_record(folder: Path, rig: Rig, metadata: dict[str, Any], settings: DatasetSettings) -> MultiViewRecord:
