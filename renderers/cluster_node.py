@@ -93,7 +93,7 @@ class _NodeRenderer:
         self._for_life = ExitStack()
         self._scratch = self._for_life.enter_context(opened_job(Path(tempfile.mkdtemp(dir=home)), {}))
         self._supervisor = self._for_life.enter_context(
-            Supervisor(settings, self._scratch, SilentProgress(), threads=work.cores)
+            Supervisor(settings, self._scratch, SilentProgress(), cores=work.cores)
         )
 
     def render(self, thing: SourceObject, store: RecordStore) -> Entry:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from distill_core.errors import UserError
+from renderers.blender.up_axis import UpAxis
 
 _PLY_SIZES = {
     "char": 1, "uchar": 1, "int8": 1, "uint8": 1, "short": 2, "ushort": 2, "int16": 2, "uint16": 2,
@@ -193,7 +194,7 @@ def checked_stl(data: bytes, name: str) -> bytes:
     return data[:expected]
 
 
-def check_dae(data: bytes, name: str) -> str:
+def check_dae(data: bytes, name: str) -> UpAxis:
     """Check a COLLADA file and say which axis it has upwards.
 
     Args:
@@ -201,7 +202,7 @@ def check_dae(data: bytes, name: str) -> str:
         name: for messages.
 
     Returns:
-        "x", "y" or "z" (COLLADA's own default is y).
+        The axis; COLLADA's own default is y.
 
     Raises:
         UserError: no COLLADA, or XML that defines entities, which can grow without end.
@@ -211,4 +212,5 @@ def check_dae(data: bytes, name: str) -> str:
     if b"<!ENTITY" in data or b"<!DOCTYPE" in data:
         raise UserError(f"{name}: expected COLLADA without a document type, got one; export it again.")
     match = re.search(rb"<up_axis>\s*([XYZ])_UP\s*</up_axis>", data)
-    return match.group(1).decode().lower() if match else "y"
+    axes: dict[bytes, UpAxis] = {b"X": "x", b"Y": "y", b"Z": "z"}
+    return axes[match.group(1)] if match else "y"

@@ -3,13 +3,13 @@
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from distill_core.errors import UserError
 from renderers.asset_folder import AssetFolder
+from renderers.blender.up_axis import UpAxis, upward_axis
 from renderers.gltf_parts import read_gltf_parts
 from renderers.mesh_files import check_dae, check_ply, checked_obj, checked_stl, no_faces
 from renderers.mesh_parts import MeshPart, check_finite, unit_or_zero
@@ -17,7 +17,6 @@ from renderers.scene_parts import read_scene_parts
 
 _LOG = logging.getLogger(__name__)
 
-UpAxis = Literal["x", "y", "z"]
 MODEL_FILE_TYPES = ("glb", "gltf", "obj", "ply", "stl", "dae")
 
 # (x, y, z) with y up becomes (x, -z, y) with z up: what looked along +z then looks along -y, at the rigs' first camera.
@@ -118,8 +117,9 @@ def load_mesh(
         source: a path (.glb, .gltf, .obj, .ply, .stl or .dae), or the bytes of a file.
         file_type: the ending without the dot; needed for bytes.
         name: the model's name; a path's stem if not given.
-        up_axis: which axis of the file points up; None takes what the format says: y for glTF and .obj, the header's
-            for .dae, z for .ply and .stl.
+        up_axis: which axis of the file points up; None takes what the file says: y for glTF, the header's for .dae.
+            .obj, .ply and .stl do not say it: the only axis along which the model stands on zero, else y for .obj and
+            z for the others (`blender.up_axis`, the rule of every renderer).
 
     Raises:
         UserError: a file that is missing, damaged, of another kind, or shows nothing.
@@ -132,10 +132,19 @@ def load_mesh(
         path = Path(source)
         data, name, file_type = _file_bytes(path), name or path.stem, file_type or path.suffix[1:]
     described_as = path.name if path is not None else name
-    parts, up = _read_parts(data, file_type.lower(), path, described_as)
-    mesh = transformed(_joined(parts, name), _TO_Z_UP[up_axis or up])
-    _check(mesh, described_as)
-    return mesh
+    parts, stated_up = _read_parts(data, file_type.lower(), path, described_as)
+    as_in_file = _joined(parts, name)
+    _check(as_in_file, described_as)
+    up_axis = up_axis or stated_up or _found_up(as_in_file, file_type.lower(), described_as)
+    return transformed(as_in_file, _TO_Z_UP[up_axis])
+
+
+def _found_up(mesh: TexturedMesh, file_type: str, described_as: str) -> UpAxis:
+    """The axis that points up, by the rule for formats that do not say it, and a word about it."""
+    vertices = mesh.vertices[np.unique(mesh.faces)]
+    axis = upward_axis(file_type, vertices.min(axis=0).tolist(), vertices.max(axis=0).tolist())
+    _LOG.info("%s: .%s does not say which axis points up: %s is taken.", described_as, file_type, axis)
+    return axis
 
 
 def _file_bytes(path: Path) -> bytes:
@@ -148,8 +157,10 @@ def _file_bytes(path: Path) -> bytes:
         raise UserError(f"{path}: expected a model file, got: {error.strerror}; check the path.") from error
 
 
-def _read_parts(data: bytes, file_type: str, path: Path | None, described_as: str) -> tuple[list[MeshPart], str]:
-    """The parts of a file and the axis that points up in it."""
+def _read_parts(
+    data: bytes, file_type: str, path: Path | None, described_as: str
+) -> tuple[list[MeshPart], UpAxis | None]:
+    """The parts of a file and the axis that points up in it; None where the format does not say it."""
     if file_type not in MODEL_FILE_TYPES:
         raise UserError(
             f"{described_as}: expected a model as .{', .'.join(MODEL_FILE_TYPES)}, got .{file_type}; export it as .glb."
@@ -157,21 +168,22 @@ def _read_parts(data: bytes, file_type: str, path: Path | None, described_as: st
     if len(data) == 0:
         raise UserError(f"{described_as}: expected a model, got an empty file (0 bytes); copy or export it again.")
     folder = AssetFolder(path, package_allowed=file_type not in ("glb", "gltf"))
+    up: UpAxis | None = None
     match file_type:
         case "glb" | "gltf":
             parts, up = read_gltf_parts(data, folder, described_as), "y"
         case "obj":
-            parts, up = read_scene_parts(checked_obj(data, described_as), "obj", folder, described_as), "y"
+            parts = read_scene_parts(checked_obj(data, described_as), "obj", folder, described_as)
         case "ply":
             announced = check_ply(data, described_as)
-            parts, up = read_scene_parts(data, "ply", folder, described_as), "z"
+            parts = read_scene_parts(data, "ply", folder, described_as)
             if (found := sum(len(part.faces) for part in parts)) < announced:
                 raise UserError(
                     f"{described_as}: The .ply is incomplete: {announced:,} faces announced, {found:,} there; "
                     "copy or export it again."
                 )
         case "stl":
-            parts, up = read_scene_parts(checked_stl(data, described_as), "stl", folder, described_as), "z"
+            parts = read_scene_parts(checked_stl(data, described_as), "stl", folder, described_as)
         case _:
             up = check_dae(data, described_as)
             parts = read_scene_parts(data, "dae", folder, described_as)

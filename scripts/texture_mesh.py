@@ -3,7 +3,6 @@
 Writes textured.glb, texture.png, turntable.mp4, preview.png, input.png, views/, transforms.json and report.json.
 """
 
-import logging
 import shlex
 import sys
 from pathlib import Path
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from distill_core.models.view_generator import ViewGenerator
     from gs_integration.pipelines.report import RunRecord
     from gs_integration.pipelines.texture_results import TexturedResult
-
-logger = logging.getLogger(__name__)
 
 
 class TextureMesh(TextureSettings):
@@ -62,8 +59,6 @@ def main(settings: TextureMesh, progress: Progress) -> None:
             check_outside(file, settings.output_dir)
     with recorded_run(progress, command=shlex.join(["python", *sys.argv])) as record:
         picture = None if settings.image is None else read_picture(settings.image)
-        if settings.up_axis == "auto" and settings.mesh.suffix.lower() in (".ply", ".stl"):
-            logger.info("The file does not say which axis points up: z is taken (--up-axis changes that).")
         mesh = load_mesh(settings.mesh, up_axis=None if settings.up_axis == "auto" else settings.up_axis)
         # Torch takes seconds to import: a picture or a mesh that cannot be used is refused before.
         from gs_integration.pipelines.texture_mesh import texture_mesh

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from renderers.blender.settings import RenderSettings, RigSettings
+from renderers.blender.up_axis import AUTO_TAKES, UpAxis
 
 
 class RenderModelsSettings(BaseModel):
@@ -22,7 +23,7 @@ class RenderModelsSettings(BaseModel):
         default="studio", description="of the fast renderer: the light of the training views, or bare base colours"
     )
     render: RenderSettings = Field(default=RenderSettings(), description="of Blender")
-    up_axis: Literal["auto", "x", "y", "z"] = Field(
-        default="auto", description="which axis of .obj, .ply and .stl files points up; auto: y for .obj, else z"
+    up_axis: Literal["auto", UpAxis] = Field(
+        default="auto", description=f"which axis of .obj, .ply and .stl files points up; auto: {AUTO_TAKES}"
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed gives the same cameras, lights and noise")

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from distill_core.synchronization.strategies import NoiseKind, StrategyName
 from gs_integration.pipelines.settings import GeneratorSettings, PictureSettings
 from gs_integration.pipelines.text_to_image_settings import PromptedTextureSettings
+from renderers.blender.up_axis import AUTO_TAKES, UpAxis
 
 CAMERA_SETS = ("ring", "ring-and-poles", "automatic")
 RelativeMethod = Literal["view-updates", "score-distillation"]
@@ -59,8 +60,9 @@ class TextureSettings(BaseModel):
         description="whether the picture's pixels are laid on the mesh, as sharp as they are: auto does where both "
         "outlines fit, and stretches its colours over the mesh where they do not; never leaves both out",
     )
-    up_axis: Literal["auto", "x", "y", "z"] = Field(
-        default="auto", description="axis of the file that points up; auto takes what its format says"
+    up_axis: Literal["auto", UpAxis] = Field(
+        default="auto",
+        description=f"which axis of the file points up; auto: what it says, and of .obj, .ply and .stl {AUTO_TAKES}",
     )
     turntable_frames: int = Field(default=72, ge=2, le=720, description="frames of the turntable film, 24 a second")
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 from bpy_extras.io_utils import axis_conversion
-from mathutils import Matrix, Vector
+from mathutils import Matrix
 
-from renderers.blender.up_axis import standing_axis
+from renderers.blender.up_axis import CUSTOMARY_UP, upward_axis
 
 _WHITE = (1.0, 1.0, 1.0, 1.0)
 
@@ -49,8 +50,7 @@ def import_model(path: Path, up_axis: str | None, *, at_rest: bool = True) -> Im
 
     Args:
         path: the file; its ending says what it is.
-        up_axis: "x", "y" or "z" for formats that do not say it; None takes the only one along which the model stands
-            on zero, or else the format's custom.
+        up_axis: "x", "y" or "z" for formats that do not say it; None goes by `up_axis.upward_axis`.
         at_rest: whether what would move it is taken away.
 
     Raises:
@@ -121,20 +121,20 @@ def _import_gltf(path: str, _up_axis: str | None, _animated: bool) -> None:
 
 
 def _import_obj(path: str, up_axis: str | None, _animated: bool) -> str:
-    _call(_OBJ, path, **_axes(up_axis or "y"), use_split_objects=False, use_split_groups=False)
-    return up_axis or _stand_up("y")
+    _call(_OBJ, path, **_axes(up_axis or CUSTOMARY_UP["obj"]), use_split_objects=False, use_split_groups=False)
+    return up_axis or _stand_up("obj")
 
 
 def _import_ply(path: str, up_axis: str | None, _animated: bool) -> str:
-    _call(_PLY, path, **_axes(up_axis or "z"), merge_verts=False, import_colors="SRGB")
+    _call(_PLY, path, **_axes(up_axis or CUSTOMARY_UP["ply"]), merge_verts=False, import_colors="SRGB")
     for mesh in bpy.data.meshes:
         _wear_vertex_colours(mesh)
-    return up_axis or _stand_up("z")
+    return up_axis or _stand_up("ply")
 
 
 def _import_stl(path: str, up_axis: str | None, _animated: bool) -> str:
-    _call(_STL, path, **_axes(up_axis or "z"))
-    return up_axis or _stand_up("z")
+    _call(_STL, path, **_axes(up_axis or CUSTOMARY_UP["stl"]))
+    return up_axis or _stand_up("stl")
 
 
 def _import_fbx(path: str, _up_axis: str | None, animated: bool) -> None:
@@ -195,20 +195,33 @@ def _axes(up_axis: str) -> dict[str, str]:
     return {"forward_axis": forward, "up_axis": up_axis.upper()}
 
 
-def _stand_up(custom: str) -> str:
+def _stand_up(file_type: str) -> str:
     """Turn what was imported with the format's custom onto the axis that it stands along, and return that axis."""
     bpy.context.view_layer.update()
     things = [thing for thing in bpy.context.scene.objects if thing.type == "MESH"]
+    custom = CUSTOMARY_UP[file_type]
     to_world = _conversion(custom)
-    corners = [to_world.inverted() @ thing.matrix_world @ Vector(c) for thing in things for c in thing.bound_box]
+    in_file = to_world.inverted()
+    corners = [corner for thing in things for corner in _box_of_faces(thing.data, in_file @ thing.matrix_world)]
     if not corners:
         return custom
-    axis = standing_axis([min(c[i] for c in corners) for i in range(3)], [max(c[i] for c in corners) for i in range(3)])
-    if axis is None or axis == custom:
+    axis = upward_axis(file_type, np.min(corners, axis=0).tolist(), np.max(corners, axis=0).tolist())
+    if axis == custom:
         return custom
     for thing in [thing for thing in things if thing.parent is None]:
-        thing.matrix_world = _conversion(axis) @ to_world.inverted() @ thing.matrix_world
+        thing.matrix_world = _conversion(axis) @ in_file @ thing.matrix_world
     return axis
+
+
+def _box_of_faces(mesh: Any, matrix: Matrix) -> list[np.ndarray]:
+    """The lowest and the highest corner of what the faces use, after a transform; nothing where there are none."""
+    used = np.zeros(len(mesh.loops), np.int32)
+    mesh.loops.foreach_get("vertex_index", used)
+    vertices = np.zeros(3 * len(mesh.vertices), np.float32)
+    mesh.vertices.foreach_get("co", vertices)
+    linear, shift = np.array(matrix)[:3, :3], np.array(matrix)[:3, 3]
+    turned = vertices.reshape(-1, 3)[np.unique(used)] @ linear.T + shift
+    return [turned.min(axis=0), turned.max(axis=0)] if len(used) else []
 
 
 def _conversion(up_axis: str) -> Matrix:

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from renderers.blender.up_axis import AUTO_TAKES, UpAxis
+
 RigName = Literal["random-sphere", "orbit", "zero123", "zero123plus", "picture-ring"]
 PassName = Literal["albedo", "object-index"]
 
@@ -109,10 +111,8 @@ class DatasetSettings(BaseModel):
     render: RenderSettings = RenderSettings()
     animation: AnimationSettings = AnimationSettings()
     processes: WorkerSettings = WorkerSettings()
-    up_axis: Literal["auto", "x", "y", "z"] = Field(
-        default="auto",
-        description="which axis of .obj, .ply and .stl files points up; auto: the only one along which "
-        "the model stands on zero, else y for .obj and z for the others",
+    up_axis: Literal["auto", UpAxis] = Field(
+        default="auto", description=f"which axis of .obj, .ply and .stl files points up; auto: {AUTO_TAKES}"
     )
     seed: int = Field(default=0, ge=0, lt=2**31, description="the same seed gives the same cameras, lights and noise")
     retry: bool = Field(default=False, description="try again what an earlier run left out")

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import selectors
 import shutil
 import time
@@ -34,7 +33,7 @@ from renderers.blender.passes import (
 from renderers.blender.rigs import Rig, make_rig
 from renderers.blender.settings import DatasetSettings
 from renderers.blender.tasks import check_animation, check_lighting, object_seed, worker_task
-from renderers.blender.worker_process import WorkerDied, WorkerProcess, worker_command
+from renderers.blender.worker_process import WorkerDied, WorkerProcess, worker_command, worker_threads
 from renderers.sources.objects import SourceObject
 
 _LOG = logging.getLogger(__name__)
@@ -78,16 +77,16 @@ class Supervisor:
         settings: of the job.
         job_folder: where records and the journal go.
         progress: told of each object.
-        threads: of each worker; None shares the machine's cores among the workers.
+        cores: that the workers share; None means all that this process may use.
     """
 
     def __init__(
-        self, settings: DatasetSettings, job_folder: JobFolder, progress: Progress, *, threads: int | None = None
+        self, settings: DatasetSettings, job_folder: JobFolder, progress: Progress, *, cores: int | None = None
     ) -> None:
         self._settings = settings
         self._job_folder = job_folder
         self._progress = progress
-        self._threads = threads
+        self._cores = cores
         self._command = worker_command(settings.processes.blender)
         self._num_started = 0
         self._slots: list[_Slot] = []
@@ -237,7 +236,6 @@ class Supervisor:
         output = self._raw_folder(job)
         shutil.rmtree(output, ignore_errors=True)
         output.mkdir()
-        threads = self._threads or max(1, (os.cpu_count() or 1) // len(self._slots))
         slot.job = job
         slot.worker.give(
             worker_task(
@@ -247,7 +245,7 @@ class Supervisor:
                 self._rig(job),
                 self._settings,
                 seed=job.seed,
-                threads=threads,
+                threads=worker_threads(len(self._slots), self._cores),
             )
         )
 

@@ -17,6 +17,7 @@ _START_SECONDS = 600.0  # the first start on a cold disk of a busy machine reads
 _DYING_SECONDS = 2.0
 _MAX_ANSWER_BYTES = 1 << 20
 _LAST_WORDS_BYTES = 16_384
+_LEAST_THREADS = 2
 
 
 class WorkerProcess:
@@ -183,6 +184,20 @@ def worker_command(blender: Path | None) -> list[str]:
             "installed Blender 4.2 or later with --blender."
         )
     return [str(_MODULE_PYTHON), str(_WORKER)]
+
+
+def worker_threads(num_workers: int, cores: int | None = None) -> int:
+    """How many threads each worker renders with: its share of the cores, but two at least.
+
+    With a single one Blender's main thread does not sleep while that one renders: it spins, and takes a second core.
+
+    Args:
+        num_workers: that work at a time.
+        cores: that they share; None means all that this process may use, which may be fewer than the machine has.
+    """
+    if cores is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(_LEAST_THREADS, cores // num_workers)
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The zip as Blender itself sees it: validated, installed, enabled and disabled, offered by a repository."""
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -48,31 +47,17 @@ print("RESULT " + json.dumps(found), flush=True)
 
 
 @pytest.fixture(scope="module")
-def blender(tmp_path_factory: pytest.TempPathFactory, shared_assets: Path) -> str:
-    """A Blender with a user folder of its own."""
-    named = os.environ.get("BLENDER")
-    program = shared_assets.parent / "tools" / "blender_gui.sh"
-    folder = tmp_path_factory.mktemp("blender")
-    start = folder / "blender.sh"
-    if named:
-        start.write_text(f'#!/bin/sh\nBLENDER_USER_RESOURCES="{folder}/user" exec "{named}" "$@"\n')
-    else:
-        start.write_text(f'#!/bin/sh\nBLENDER_STATE="{folder}" exec "{program}" blender "$@"\n')
-    start.chmod(0o755)
-    try:
-        version = subprocess.run([str(start), "--version"], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-    except OSError as error:
-        pytest.skip(f"needs an installed Blender, named in the environment variable BLENDER: {error}")
-    if version.returncode or "Blender" not in version.stdout:
-        pytest.skip("needs an installed Blender, named in the environment variable BLENDER, or blender_gui.sh install")
-    return str(start)
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, blender: str) -> tuple[Path, Path]:
+def built(tmp_path_factory: pytest.TempPathFactory, installed_blender: str) -> tuple[Path, Path]:
     """The zip, and a repository that offers it."""
     folder = tmp_path_factory.mktemp("built")
-    options = ["--output-dir", str(folder / "dist"), "--repository", str(folder / "repository"), "--blender", blender]
+    options = [
+        "--output-dir",
+        str(folder / "dist"),
+        "--repository",
+        str(folder / "repository"),
+        "--blender",
+        installed_blender,
+    ]
     status, _, error = run_program(["scripts/build_addon.py", *options])
     assert status == 0, error
     (zipped,) = (folder / "dist").glob("onestep3d-*.zip")
@@ -86,15 +71,26 @@ def run(command: list[str]) -> str:
     return said
 
 
-def test_blender_validates_the_zip(blender: str, built: tuple[Path, Path]) -> None:
-    said = run([blender, "--command", "extension", "validate", str(built[0])])
+def test_blender_validates_the_zip(installed_blender: str, built: tuple[Path, Path]) -> None:
+    said = run([installed_blender, "--command", "extension", "validate", str(built[0])])
     assert "Success" in said
     assert "warning" not in said.lower().replace("cuew", "")
 
 
-def test_blender_installs_it_and_enables_it_twice(blender: str, built: tuple[Path, Path]) -> None:
-    run([blender, "--command", "extension", "install-file", "--repo", "user_default", "--enable", str(built[0])])
-    said = run([blender, "--background", "--python-exit-code", "1", "--python-expr", TWICE])
+def test_blender_installs_it_and_enables_it_twice(installed_blender: str, built: tuple[Path, Path]) -> None:
+    run(
+        [
+            installed_blender,
+            "--command",
+            "extension",
+            "install-file",
+            "--repo",
+            "user_default",
+            "--enable",
+            str(built[0]),
+        ]
+    )
+    said = run([installed_blender, "--background", "--python-exit-code", "1", "--python-expr", TWICE])
     found = json.loads(next(line for line in said.splitlines() if line.startswith("RESULT ")).removeprefix("RESULT "))
     complaints = [
         line

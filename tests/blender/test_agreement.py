@@ -9,6 +9,7 @@ from distill_core.cameras import Camera, look_at, orbit_camera
 from distill_core.records import MultiViewRecord, RecordView
 from renderers.blender.rigs import Rig
 from renderers.blender.settings import DatasetSettings, RenderSettings
+from renderers.blender.up_axis import CUSTOMARY_UP
 from renderers.blender.worker_process import WorkerProcess
 from renderers.mesh_rendering import prepare, render_views
 from renderers.meshes import load_mesh, normalised
@@ -133,3 +134,30 @@ def test_cycles_agrees_with_the_fast_renderer(
         # Eight bits a channel are 0.3 degrees; Blender keeps stored normals in 16 bits.
         assert np.median(degrees) < 0.4, (index, np.median(degrees))
         assert np.quantile(degrees, 0.97) < 2, (index, np.quantile(degrees, 0.97))
+
+
+# One of each format that both read. Of the .obj files the first has z up and the second y; nothing in them says so.
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("mixed_formats/kaykit_oven/kaykit_oven.gltf", "mixed_formats/ycb_072_a_toy_airplane.glb"),
+        *("mixed_formats/gso_Room_Essentials_Mug_White_Yellow/model.obj", "mixed_formats/spot_quads/spot.obj"),
+        *("mixed_formats/ycb_025_mug.ply", "mixed_formats/ycb_048_hammer.stl", "texturing/featuretype.stl"),
+        *("texturing/stanford_bunny.ply", "texturing/armadillo_16k.ply", "texturing/teapot.obj"),
+        *("eval/fuze/fuze.obj", "eval/aws_TVCabinet_01/meshes/aws_TVCabinet_01_visual.DAE"),
+    ],
+)
+def test_files_of_every_format_stand_alike_in_both_renderers(
+    name: str, worker: WorkerProcess, shared_assets: Path, tmp_path: Path
+) -> None:
+    model, camera = shared_assets / name, orbit_camera(30, 20, width=96, height=96)
+    settings = DatasetSettings(render=RenderSettings(samples=8, denoiser="none", lighting="uniform"))
+    record, answer = tasks.rendered(worker, model, Rig("test", "unit-ball", [camera]), settings, tmp_path)
+    mesh = normalised(load_mesh(model))
+    upward = "xyz"[np.abs(mesh.source_to_object[2, :3]).argmax()]
+    assert answer["up_axis"] == (upward if model.suffix[1:] in CUSTOMARY_UP else None)
+    np.testing.assert_allclose(answer["source_to_object"][0][0], mesh.source_to_object[:3, :3].max(), rtol=1e-5)
+    alpha, fast_alpha = record.pictures[0][3], render_views(prepare(mesh), [camera], supersampling=4).colour[0, 3]
+    overlap = np.minimum(alpha, fast_alpha).sum() / np.maximum(alpha, fast_alpha).sum()
+    # Eight samples a pixel know its alpha to an eighth; small things are all edge at this size.
+    assert overlap >= 0.97, overlap

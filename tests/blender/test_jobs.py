@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -82,27 +80,14 @@ def test_three_formats(shared_assets: Path, tmp_path: Path) -> None:
     assert mug.metadata["renderer"]["program"] == "Blender"
 
 
-def installed_blender() -> str | None:
-    """The executable that BLENDER names, or the one on PATH if it is new enough."""
-    named, found = os.environ.get("BLENDER"), shutil.which("blender")
-    if named or not found:
-        return named
-    said = subprocess.run([found, "--version"], capture_output=True, text=True, timeout=PATIENCE_SECONDS).stdout
-    version = re.match(r"Blender (\d+)\.(\d+)", said)
-    return found if version and tuple(map(int, version.groups())) >= (4, 2) else None
-
-
-def test_the_same_through_an_executable(shared_assets: Path, tmp_path: Path) -> None:
-    blender = installed_blender()
-    if blender is None:
-        pytest.skip("name an installed Blender 4.2 or later in the environment variable BLENDER, or put it on PATH")
+def test_the_same_through_an_executable(installed_blender: str, shared_assets: Path, tmp_path: Path) -> None:
     source = linked(shared_assets / "mixed_formats", tmp_path / "source", *THREE, "ycb_013_apple_vertex_colours.glb")
-    status, text = render(source, tmp_path / "out", *QUICK, "--blender", blender)
+    status, text = render(source, tmp_path / "out", *QUICK, "--blender", installed_blender)
     assert status == 0, text
     check_three(tmp_path / "out", *THREE, "ycb_013_apple_vertex_colours.glb")
     fox = linked(shared_assets / "mixed_formats", tmp_path / "fox", "Fox.glb")
     options = ["--frames", "3", "--clip", "Run", "--passes", "albedo", "object-index"]
-    status, text = render(fox, tmp_path / "moving", *QUICK, *options, "--blender", blender)
+    status, text = render(fox, tmp_path / "moving", *QUICK, *options, "--blender", installed_blender)
     assert status == 0, text
     record = read_record(tmp_path / "moving" / "Fox.glb")
     assert record.metadata["animation"] == {"clip": "Run", "seconds": pytest.approx(1.158, abs=0.01)}
@@ -110,15 +95,13 @@ def test_the_same_through_an_executable(shared_assets: Path, tmp_path: Path) -> 
     assert (np.abs(one - other).max(axis=0) > 0.2).sum() > 20
 
 
-def test_eevee_shows_what_cycles_shows(shared_assets: Path, tmp_path: Path) -> None:
-    blender = installed_blender()
-    if blender is None or not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        pytest.skip("needs a display, and an installed Blender 4.2 or later in the environment variable BLENDER")
+@pytest.mark.usefixtures("display")
+def test_eevee_shows_what_cycles_shows(installed_blender: str, shared_assets: Path, tmp_path: Path) -> None:
     source = linked(shared_assets / "mixed_formats", tmp_path / "source", "market_taxi.glb")
     records = {}
     for engine in ("eevee", "cycles"):
-        options = ["--engine", engine, "--samples", "32", "--blender", blender, "--num-views", "2", "--rig", "orbit"]
-        options += ["--resolution", "128", "--denoiser", "none"]
+        options = ["--engine", engine, "--samples", "32", "--denoiser", "none", "--blender", installed_blender]
+        options += ["--num-views", "2", "--rig", "orbit", "--resolution", "128"]
         status, text = render(source, tmp_path / engine, *options)
         assert status == 0, text
         records[engine] = read_record(tmp_path / engine / "market_taxi.glb")

@@ -12,7 +12,8 @@ from scipy.spatial import KDTree
 from trimesh.visual.color import ColorVisuals
 
 from distill_core.errors import UserError
-from renderers.meshes import MODEL_FILE_TYPES, TexturedMesh, UpAxis, load_mesh, normalised, transformed
+from renderers.blender.up_axis import CUSTOMARY_UP, UpAxis
+from renderers.meshes import MODEL_FILE_TYPES, TexturedMesh, load_mesh, normalised, transformed
 from tests.renderers.model_files import CUBE_FACES, CUBE_VERTICES, cube_builder, cube_obj
 
 
@@ -45,6 +46,27 @@ def test_a_cube_keeps_area_volume_and_outside_in_every_format(file_type: str, tm
     np.testing.assert_allclose(np.ptp(mesh.vertices, axis=0), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("file_type", ["obj", "ply", "stl"])
+@pytest.mark.parametrize("up", [0, 1, 2])
+def test_a_model_stands_along_the_axis_on_which_it_ends_at_zero(
+    file_type: str, up: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cone with its round end on zero points upwards; `--up-axis` overrules that."""
+    cone = trimesh.creation.cone(radius=1, height=3)
+    turn = np.eye(4)
+    turn[:3] = np.roll(turn[:3], up - 2, axis=0)
+    cone.apply_transform(turn)
+    assert np.argmax(np.ptp(cone.vertices, axis=0)) == up
+    path = tmp_path / f"cone.{file_type}"
+    cone.export(path)
+    with caplog.at_level(logging.INFO):
+        mesh = load_mesh(path)
+    assert f"{'xyz'[up]} is taken" in caplog.text
+    np.testing.assert_allclose(mesh.vertices[mesh.vertices[:, 2].argmax()], [0, 0, 3], atol=1e-6)
+    laid = load_mesh(path, up_axis="xyz"[up - 1])  # pyright: ignore[reportArgumentType]
+    np.testing.assert_allclose(np.ptp(laid.vertices[:, 2]), 2, atol=0.1)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -55,7 +77,8 @@ def test_a_cube_keeps_area_volume_and_outside_in_every_format(file_type: str, tm
     ],
 )
 def test_models_have_the_area_that_trimesh_finds(name: str, shared_assets: Path) -> None:
-    mesh, other = load_mesh(shared_assets / name), trimesh_of(shared_assets / name)
+    customary = CUSTOMARY_UP.get(Path(name).suffix[1:])
+    mesh, other = load_mesh(shared_assets / name, up_axis=customary), trimesh_of(shared_assets / name)
     assert len(mesh.faces) == len(other.faces)
     assert area(mesh) == pytest.approx(other.area, rel=1e-5)
     # The corners of the box, with the axes turned as the format says.

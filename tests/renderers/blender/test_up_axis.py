@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from renderers.blender.up_axis import standing_axis
+from renderers.blender.up_axis import CUSTOMARY_UP, standing_axis, upward_axis
 
 
 @pytest.mark.parametrize("up", [0, 1, 2])
@@ -22,3 +22,12 @@ def test_a_thing_that_stands_nowhere_or_in_a_corner_says_nothing() -> None:
         lowest[[one, other]] = 0
         assert standing_axis(lowest.tolist(), [1, 1, 1]) is None
     assert standing_axis([0, 0, 0], [0, 0, 0]) is None
+
+
+@pytest.mark.parametrize("file_type", CUSTOMARY_UP)
+def test_what_does_not_stand_goes_by_the_custom_of_its_format(file_type: str) -> None:
+    assert upward_axis(file_type, [-1, -1, -1], [1, 1, 1]) == CUSTOMARY_UP[file_type]
+    for place, axis in enumerate("xyz"):
+        lowest = np.full(3, -1.0)
+        lowest[place] = 0
+        assert upward_axis(file_type, lowest.tolist(), [1, 1, 1]) == axis
