@@ -10,6 +10,7 @@ from .job_requests import JobState
 from .panel_parts import draw_progress, draw_start_button, duration, wrapped_label
 from .picture_source import draw_picture
 from .splat_making import ONESTEP3D_OT_make_splats
+from .view_list import view_collections
 from .view_operators import ONESTEP3D_OT_generate_views, draw_views
 
 _OPTION = re.compile(r" \(--[a-z-]+[^)]*\)")
@@ -64,10 +65,9 @@ class ONESTEP3D_PT_made_views(_InTheTab, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return any(collection.onestep3d_views.shared for collection in bpy.data.collections)
+        return bool(view_collections())
 
     def draw(self, context: bpy.types.Context) -> None:
-        self.layout.prop(context.scene.onestep3d, "views", text="")
         draw_views(self.layout, context)
 
 

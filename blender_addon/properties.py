@@ -1,7 +1,5 @@
 """What the person chooses in the panels, kept in the scene; and what is remembered of views that were made."""
 
-from typing import Any
-
 import bpy
 from bpy.props import (
     BoolProperty,
@@ -11,10 +9,6 @@ from bpy.props import (
     PointerProperty,
     StringProperty,
 )
-
-
-def _holds_views(_: Any, collection: bpy.types.Collection) -> bool:
-    return bool(collection.onestep3d_views.shared)
 
 
 class ONESTEP3D_PG_settings(bpy.types.PropertyGroup):
@@ -76,9 +70,9 @@ class ONESTEP3D_PG_settings(bpy.types.PropertyGroup):
     steps: IntProperty(
         name="Steps", description="Of the sampler; the shipped checkpoint needs one", default=1, min=1, max=1000
     )
-    views: PointerProperty(
-        name="Views", description="Views that were made", type=bpy.types.Collection, poll=_holds_views
-    )
+    # No poll tells which collections hold views: Blender 4.2's Python module crashes at its end wherever a property was
+    # given a function, even after it was unregistered. A menu offers the right ones.
+    views: PointerProperty(name="Views", description="Views that were made", type=bpy.types.Collection)
     splats_from: EnumProperty(
         name="From",
         description="What splats are made of",

@@ -22,6 +22,11 @@ def kept_views(collection: bpy.types.Collection) -> list[bpy.types.Object]:
     return [camera for camera in views_of(collection) if not camera.onestep3d_view.discarded]
 
 
+def view_collections() -> list[bpy.types.Collection]:
+    """Return the collections of views in this file, by name."""
+    return [collection for collection in bpy.data.collections if collection.onestep3d_views.shared]
+
+
 def chosen_views(context: bpy.types.Context) -> bpy.types.Collection | None:
     """Return the collection of views that the scene's panels are about, None if there is none.
 

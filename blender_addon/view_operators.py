@@ -15,7 +15,7 @@ from .contact_sheet import draw_contact_sheet, show_image
 from .job_requests import JobError, JobRequest
 from .picture_source import picture_problem, with_picture
 from .references import Reference
-from .view_list import chosen_views, collection_of, kept_views, views_of
+from .view_list import chosen_views, collection_of, kept_views, view_collections, views_of
 from .view_results import add_views, exchange_view
 
 _LONGEST_SIDE_PX = 512
@@ -103,6 +103,36 @@ def _rig(context: bpy.types.Context) -> tuple[str, dict[str, Any], dict[str, byt
         for place, camera in enumerate(selected_cameras(context))
     ]
     return "image_to_cameras", {}, {"transforms.json": json.dumps({"frames": frames}).encode()}
+
+
+class ONESTEP3D_OT_choose_views(bpy.types.Operator):
+    """Let the panels be about these views"""
+
+    bl_idname = "onestep3d.choose_views"
+    bl_label = "Choose Views"
+    bl_options = {"REGISTER", "UNDO"}
+
+    collection: StringProperty(name="Collection", description="That holds the views", options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        chosen = next((found for found in view_collections() if found.name == self.collection), None)
+        if chosen is None:
+            self.report({"ERROR"}, f"Expected a collection of views, got {self.collection!r}. Choose one of the list.")
+            return {"CANCELLED"}
+        context.scene.onestep3d.views = chosen
+        return {"FINISHED"}
+
+
+class ONESTEP3D_MT_views(bpy.types.Menu):
+    """Views that were made"""
+
+    bl_idname = "ONESTEP3D_MT_views"
+    bl_label = "Views"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        for collection in view_collections():
+            choice = self.layout.operator(ONESTEP3D_OT_choose_views.bl_idname, text=collection.name)
+            choice.collection = collection.name
 
 
 class _OfOneView:
@@ -239,6 +269,8 @@ def draw_views(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         context: with a scene.
     """
     collection = chosen_views(context)
+    shown = "Choose Views" if collection is None else collection.name
+    layout.menu(ONESTEP3D_MT_views.bl_idname, text=shown, icon="OUTLINER_COLLECTION")
     if collection is None:
         return
     views = views_of(collection)
@@ -270,6 +302,8 @@ def _of_view(layout: bpy.types.UILayout, operator: Callable[..., Any], camera: b
 
 CLASSES = (
     ONESTEP3D_OT_generate_views,
+    ONESTEP3D_OT_choose_views,
+    ONESTEP3D_MT_views,
     ONESTEP3D_OT_keep_view,
     ONESTEP3D_OT_look_through_view,
     ONESTEP3D_OT_reseed_view,
