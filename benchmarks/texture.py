@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.texturing_models import PICTURE_ELEVATION, front_picture
+from benchmarks.texturing_models import PICTURE_ELEVATION_DEGREES, front_picture
 from distill_core.camera_rigs import fibonacci_rig
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
     random = torch.Generator().manual_seed(0)
     colours = SurfaceColours(network, joining.alpha.to(generator.device), random)
     pixels = network_picture(front_picture(mesh).rgba).to(generator.device)
-    source = stack_cameras([orbit_camera(0.0, PICTURE_ELEVATION, width=side, height=side)]).to(generator.device)
+    source = stack_cameras([orbit_camera(0.0, PICTURE_ELEVATION_DEGREES, width=side, height=side)]).to(generator.device)
 
     strategy = strategy_named("instance-clean")
 

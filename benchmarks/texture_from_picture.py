@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SHOWN_PX = 128
 _SHOWN_TURNS = (0.0, 90.0, 180.0, 270.0)
-_SHOWN_ELEVATION = 15.0
+_SHOWN_ELEVATION_DEGREES = 15.0
 _COLUMNS = 3
 _BEFORE = "unwrapping"
 """The stage that has a column of its own."""
@@ -177,7 +177,7 @@ def _keep(file: Path, result: "TexturedResult") -> None:
     from renderers.mesh_saving import wearing
 
     azimuth, size = result.settings.azimuth_degrees, {"width": _SHOWN_PX, "height": _SHOWN_PX}
-    cameras = [orbit_camera(azimuth + turn, _SHOWN_ELEVATION, **size) for turn in _SHOWN_TURNS]
+    cameras = [orbit_camera(azimuth + turn, _SHOWN_ELEVATION_DEGREES, **size) for turn in _SHOWN_TURNS]
     worn = prepare(wearing(result.unwrapped.mesh, result.texture))
     views = render_views(worn, cameras, with_normals=False).colour
     assert result.source is not None  # only textures after a prompt have none

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from benchmarks.texturing_models import PICTURE_ELEVATION, front_picture, validation_mesh, validation_names
+from benchmarks.texturing_models import PICTURE_ELEVATION_DEGREES, front_picture, validation_mesh, validation_names
 from distill_core.camera_rigs import fibonacci_rig
 from distill_core.errors import UserError
 from distill_core.synchronization.strategies import STRATEGY_NAMES
@@ -126,7 +126,7 @@ def method_settings(settings: Settings, method: str, steps: int) -> TextureSetti
     sampler = "consistency" if steps == 1 else settings.sampler
     return TextureSettings.model_validate(
         {
-            "picture": PictureSettings(elevation_degrees=PICTURE_ELEVATION, matting="alpha"),
+            "picture": PictureSettings(elevation_degrees=PICTURE_ELEVATION_DEGREES, matting="alpha"),
             "generator": GeneratorSettings(
                 checkpoint=settings.checkpoint, steps=steps, sampler=sampler, device=settings.device
             ),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from renderers.meshes import TexturedMesh
 
 PICTURE_PX = 512
-PICTURE_ELEVATION = 15.0
+PICTURE_ELEVATION_DEGREES = 15.0
 """Of the camera that takes the picture of a textured mesh, from its front."""
 
 _PICTURES: dict[str, tuple[str, Literal["y", "z"]]] = {
@@ -74,7 +74,7 @@ def front_picture(mesh: "TexturedMesh") -> "Picture":
     from distill_core.images import Picture
     from renderers.mesh_rendering import prepare
 
-    camera = orbit_camera(0.0, PICTURE_ELEVATION, width=PICTURE_PX, height=PICTURE_PX)
+    camera = orbit_camera(0.0, PICTURE_ELEVATION_DEGREES, width=PICTURE_PX, height=PICTURE_PX)
     return Picture(render_pictures(prepare(mesh), [camera])[0], has_alpha=True)
 
 

@@ -18,8 +18,8 @@ from renderers.texel_surface import TexelSurface, texel_surface
 _CANDIDATES = 80
 _CANDIDATE_PX = 96
 _CANDIDATE_TEXELS = 160
-RING_ELEVATION = 15.0
-"""Of cameras around the object, in degrees above the horizontal plane."""
+RING_ELEVATION_DEGREES = 15.0
+"""Of cameras around the object, above the horizontal plane."""
 _STRAIGHT_ENOUGH = 0.5
 """Cosine from which on a texel counts as seen wholly."""
 _ASPECT_TOLERANCE = 0.01
@@ -30,7 +30,7 @@ def ring_and_poles_cameras(
     *,
     width: int,
     height: int,
-    elevation_degrees: float = RING_ELEVATION,
+    elevation_degrees: float = RING_ELEVATION_DEGREES,
     start_azimuth_degrees: float = 0.0,
     field_of_view_degrees: float = 40.0,
 ) -> list[Camera]:
@@ -74,7 +74,7 @@ def automatic_cameras(
     *,
     width: int,
     height: int,
-    elevation_degrees: float = RING_ELEVATION,
+    elevation_degrees: float = RING_ELEVATION_DEGREES,
     start_azimuth_degrees: float = 0.0,
     field_of_view_degrees: float = 40.0,
 ) -> list[Camera]:

@@ -125,14 +125,14 @@ def layout_fault(mesh: TexturedMesh) -> str | None:
     areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     flat_share = float(areas[flat].sum() / areas.sum())
     if flat_share > _FLAT_SHARE:
-        return f"{100 * flat_share:.1f} % of its surface has no texture coordinates"
+        return f"{100 * flat_share:.1f}% of its surface has no texture coordinates"
     if uvs.min() < -_OUTSIDE or uvs.max() > 1 + _OUTSIDE:
         return "its texture coordinates cross the edge of the texture"
     if uv_areas.sum() > 1 + _CONTESTED_SHARE:
         return f"its faces would cover the texture {uv_areas.sum():.1f} times"
     contested = claim_texels(mesh.corner_uvs, _LAYOUT_TEXELS).contested_share
     if contested > _CONTESTED_SHARE:
-        return f"{100 * contested:.1f} % of its texels belong to several places of the surface"
+        return f"{100 * contested:.1f}% of its texels belong to several places of the surface"
     return None
 
 

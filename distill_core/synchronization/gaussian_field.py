@@ -34,8 +34,8 @@ class GaussianField:
         window: height and width of the samples, pixels.
         reach: pixels are uncorrelated from this distance in rows or columns; at most half of H and W, longer ones
             are cut (a picture of one row has no reach across rows).
-        schedule: Of the noisy samples.
-        tolerance: Relative residual of the equation that is solved.
+        schedule: of the noisy samples.
+        tolerance: relative residual of the equation that is solved.
 
     Attributes:
         mean: [C] of every pixel.

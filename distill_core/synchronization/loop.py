@@ -49,20 +49,20 @@ def synchronize(
     """Run all views down a grid of times.
 
     Args:
-        process: What is joined, and how.
+        process: what is joined, and how.
         times: [steps + 1] falling times, see `distill_core.diffusion.time_grids`.
-        make_step: Makes the sampler's step; called again where synchronization begins or ends.
-        generator: Of all noise.
-        noise: Whether views begin with one canonical noise or each with its own, fresh noise of the sampler included.
+        make_step: makes the sampler's step; called again where synchronization begins or ends.
+        generator: of all noise.
+        noise: whether views begin with one canonical noise or each with its own, fresh noise of the sampler included.
             A canonical state has one noise either way.
-        synchronized_times: First and last time; steps that begin between them are synchronized, the others are taken by
+        synchronized_times: first and last time; steps that begin between them are synchronized, the others are taken by
             every view alone.
-        start: The state at the first time, [1, C, ...] or [V, C, h, w] as the first step wants it; noise of the
+        start: the state at the first time, [1, C, ...] or [V, C, h, w] as the first step wants it; noise of the
             schedule's strength if not given.
-        device: Where to compute.
-        dtype: Of the samples.
-        progress: Told of each step; raises `Cancelled` to stop.
-        preview: Makes a picture [3, H, W] in 0..1 of the canonical clean prediction, for the progress.
+        device: where to compute.
+        dtype: of the samples.
+        progress: told of each step; raises `Cancelled` to stop.
+        preview: makes a picture [3, H, W] in 0..1 of the canonical clean prediction, for the progress.
 
     Returns:
         The canonical sample and its views at the last time.

@@ -27,11 +27,11 @@ class JointProcess:
     """What is joined, and how.
 
     Args:
-        projection: Views of the canonical space.
-        denoiser: Of the views; guided ones and one-step generators are denoisers too.
-        condition: What the denoiser is told of the V views.
+        projection: views of the canonical space.
+        denoiser: of the views; guided ones and one-step generators are denoisers too.
+        condition: what the denoiser is told of the V views.
         strategy: None lets every view go its own way.
-        keep_variance: Whether averaged noisy samples get the variance back that averaging took from their noise.
+        keep_variance: whether averaged noisy samples get the variance back that averaging took from their noise.
 
     Raises:
         ValueError: the denoiser's samples have another shape than the views.
@@ -65,9 +65,9 @@ class JointDenoiser:
     noisy samples, magnified. With a = 0 that has no meaning.
 
     Args:
-        process: Gives the projection.
-        denoiser: Of the instances.
-        quantity: What is averaged.
+        process: gives the projection.
+        denoiser: of the instances.
+        quantity: what is averaged.
     """
 
     def __init__(self, process: JointProcess, denoiser: Denoiser[Any], quantity: Quantity) -> None:
@@ -113,13 +113,13 @@ def synchronized_step(
     """Take the state from one time to an earlier one.
 
     Args:
-        process: What is joined, and how.
-        denoiser: That of the process, or one that watches it.
-        step: Of any sampler; one with a memory must have been made for this strategy.
+        process: what is joined, and how.
+        denoiser: that of the process, or one that watches it.
+        step: of any sampler; one with a memory must have been made for this strategy.
         state: [1, C, ...] canonical or [V, C, h, w] instances, as the strategy says.
         time: [] of the state.
         next_time: [], at most `time`.
-        noise: Fresh standard normal noise for samplers that take it: of the state's shape, and of the instances' for
+        noise: fresh standard normal noise for samplers that take it: of the state's shape, and of the instances' for
             canonical-noisy.
 
     Returns:
@@ -147,7 +147,7 @@ def join_noisy(process: JointProcess, noisy: Tensor, clean: Tensor, time: Tensor
     """Average noisy instances: A w, or a A c + s (A n with its variance kept).
 
     Args:
-        process: Gives the projection, the schedule, and whether variance is kept.
+        process: gives the projection, the schedule, and whether variance is kept.
         noisy: [V, C, h, w] at `time`.
         clean: [V, C, h, w] what is taken for their clean part.
         time: [].

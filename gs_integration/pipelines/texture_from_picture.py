@@ -42,9 +42,9 @@ logger = logging.getLogger(__name__)
 
 _FITTING_IOU = 0.8
 """Outlines that overlap so far are taken to be of one object."""
-_OTHER_ELEVATIONS = (-5.0, 5.0, -10.0, 10.0, -15.0, 15.0)
+_ELEVATION_CHANGES_DEGREES = (-5.0, 5.0, -10.0, 10.0, -15.0, 15.0)
 """Estimated elevations may be ten degrees off; the mesh's outline knows better."""
-_EXTREME_ELEVATION = 85.0
+_EXTREME_ELEVATION_DEGREES = 85.0
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,19 @@ def place_picture(
         settings: where it was taken, and whether it may be laid on the mesh.
         progress: hears of the stage "views on the mesh", and may cancel it.
     """
-    expected, side_px = source.elevation_degrees, len(source.rgba[3])
+    expected_degrees, side_px = source.elevation_degrees, source.rgba.shape[1]
     lens = settings.picture.field_of_view_degrees
-    camera = orbit_camera(settings.azimuth_degrees, expected, field_of_view_degrees=lens, width=side_px, height=side_px)
+    camera = orbit_camera(
+        settings.azimuth_degrees, expected_degrees, field_of_view_degrees=lens, width=side_px, height=side_px
+    )
     source = replace(source, camera=camera)
-    others = [expected + turn for turn in _OTHER_ELEVATIONS if source.elevation_estimated]
+    others = [expected_degrees + change for change in _ELEVATION_CHANGES_DEGREES if source.elevation_estimated]
     renderable = prepare(mesh)
     fit = fitted_camera(
         renderable,
         source.rgba[3],
         settings.azimuth_degrees,
-        [expected, *(other for other in others if abs(other) <= _EXTREME_ELEVATION)],
+        [expected_degrees, *(other for other in others if abs(other) <= _EXTREME_ELEVATION_DEGREES)],
         field_of_view_degrees=lens,
     )
     fits = fit.outline_iou >= _FITTING_IOU
@@ -86,7 +88,7 @@ def place_picture(
         return PlacedPicture(source, fit.outline_iou, "nothing", None)
     if settings.lift_picture == "auto" and not fits:
         logger.warning(
-            "The picture's outline is not that of the mesh (they overlap by %.0f %%): its colours are stretched over "
+            "The picture's outline is not that of the mesh (they overlap by %.0f%%): its colours are stretched over "
             "the mesh, its pixels are not kept (--azimuth-degrees and --elevation-degrees say from where it shows the "
             "mesh; --lift-picture always keeps its pixels).",
             100 * fit.outline_iou,

@@ -27,7 +27,7 @@ from gs_integration.pipelines.texture_relatives import num_view_steps
 from gs_integration.pipelines.texture_results import TexturedResult
 from gs_integration.pipelines.texture_settings import TextureSettings
 from gs_integration.texture_cameras import (
-    RING_ELEVATION,
+    RING_ELEVATION_DEGREES,
     automatic_cameras,
     cameras_from_file,
     ring_and_poles_cameras,
@@ -175,7 +175,7 @@ def target_cameras(mesh: TexturedMesh, settings: TextureSettings, side_px: int) 
     match settings.cameras:
         case "ring":
             return orbit_rig(
-                settings.num_views, elevations_degrees=(RING_ELEVATION,), start_azimuth_degrees=azimuth, **size
+                settings.num_views, elevations_degrees=(RING_ELEVATION_DEGREES,), start_azimuth_degrees=azimuth, **size
             )
         case "ring-and-poles":
             return ring_and_poles_cameras(settings.num_views, **size, start_azimuth_degrees=azimuth)

@@ -28,7 +28,7 @@ from renderers.unwrapping import UnwrappedMesh
 Lifted = Literal["pixels", "colours", "nothing"]
 
 _TURNTABLE_PX = 384
-_TURNTABLE_ELEVATION = 15.0
+_TURNTABLE_ELEVATION_DEGREES = 15.0
 _PREVIEW_PX = 192
 
 
@@ -158,11 +158,14 @@ class TexturedResult:
         return [(word, result_files.over_white(picture)) for word, picture in zip(words, pictures, strict=True)]
 
     def _renders(self, renderable: RenderableMesh) -> list[tuple[str, np.ndarray]]:
-        """The textured mesh from the cameras of the same pictures, over white."""
+        """The textured mesh from the cameras of the same pictures, over white; the picture's may be stretched."""
         first = [] if self.source is None else [self.source.camera]
         cameras = [camera.resized(_PREVIEW_PX, _PREVIEW_PX) for camera in (*first, *self.cameras)]
         rendered = render_views(renderable, cameras, with_normals=False).colour
-        return [("textured", result_files.over_white(picture)) for picture in rendered]
+        words = ["textured"] * len(cameras)
+        if self.picture_lifted == "colours":
+            words[0] = "textured, stretched"
+        return [(word, result_files.over_white(picture)) for word, picture in zip(words, rendered, strict=True)]
 
 
 def mesh_turntable(mesh: RenderableMesh, *, num_frames: int, side_px: int, progress: Progress) -> Iterator[np.ndarray]:
@@ -175,7 +178,7 @@ def mesh_turntable(mesh: RenderableMesh, *, num_frames: int, side_px: int, progr
         progress: told of each frame.
     """
     for frame in range(num_frames):
-        camera = orbit_camera(360 * frame / num_frames, _TURNTABLE_ELEVATION, width=side_px, height=side_px)
+        camera = orbit_camera(360 * frame / num_frames, _TURNTABLE_ELEVATION_DEGREES, width=side_px, height=side_px)
         picture = result_files.over_white(render_views(mesh, [camera], with_normals=False).colour[0])
         yield (picture.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
         progress.advance()

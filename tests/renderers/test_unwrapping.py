@@ -69,7 +69,7 @@ def test_coordinates_that_serve_are_kept_as_they_are() -> None:
         (np.zeros((12, 3, 2), np.float32), "no texture coordinates"),
         (charted_box().corner_uvs * np.float32(1.5), "cross the edge"),
         (np.tile(charted_box().corner_uvs[:6], (2, 1, 1)), "several places"),
-        (np.concatenate([charted_box().corner_uvs[:10], np.zeros((2, 3, 2), np.float32)]), "16.7 % of its surface"),
+        (np.concatenate([charted_box().corner_uvs[:10], np.zeros((2, 3, 2), np.float32)]), "16.7% of its surface"),
         (np.tile(np.array([[0, 0], [1, 0], [0, 1]], np.float32), (12, 1, 1)), "6.0 times"),
     ],
 )
