@@ -33,8 +33,8 @@ def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
         return
     state = _state()
     if state == "ready":
+        layout.label(text="The worker is installed")
         row = layout.row(align=True)
-        row.label(text="Worker is installed")
         row.operator("onestep3d.repair_worker", text="Repair")
         row.operator("onestep3d.remove_worker", text="Remove")
         return
@@ -50,6 +50,15 @@ def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
     row.operator("onestep3d.install_worker", icon="IMPORT")
     if state == "unfinished":
         row.operator("onestep3d.remove_worker", text="Remove")
+
+
+def worker_is_missing(context: bpy.types.Context) -> bool:
+    """Say whether the worker that was chosen is one that has not been installed yet.
+
+    Args:
+        context: any.
+    """
+    return preferences.of(context).worker == "INSTALLED" and _state() != "ready"
 
 
 class ONESTEP3D_OT_install_worker(bpy.types.Operator):
@@ -209,7 +218,7 @@ def _forget_state() -> None:
 
 
 def _offline_sentence() -> str:
-    if bpy.app.online_access_overriden:
+    if bpy.app.online_access_override:
         return "Blender was started offline: install from a folder that has all wheels, or start it online."
     return "Online Access is off (Preferences, System): install from a folder that has all wheels, or allow it."
 
