@@ -52,7 +52,10 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def _walk(window: BlenderWindow, picture: Path, settings: Settings, folder: Path) -> dict[str, Any]:
     shots = settings.screenshots
-    found: dict[str, Any] = {"blender": window.value("bpy.app.version_string")}
+    found: dict[str, Any] = {"suite": settings.suite, "blender": window.value("bpy.app.version_string")}
+    _open_tab(window)
+    window.find("bpy.ops.onestep3d.install_worker")  # what a person meets who has nothing but the extension
+    window.screenshot(shots / "fresh.jpg")
     _prepare(window, folder)
     window.enter("onestep3d.picture_path", str(picture))
     if window.value("bpy.context.scene.onestep3d.picture_path") != str(picture):
@@ -109,21 +112,28 @@ def _walk(window: BlenderWindow, picture: Path, settings: Settings, folder: Path
     window.find("bpy.ops.onestep3d.copy_log")
     window.screenshot(shots / "jobs.jpg")
     found["longest_tick_seconds"] = window.value("jobs.longest_tick_seconds")
+    # Blender prints what is wrong with a panel and goes on without its buttons.
+    if "Traceback" in (said := window.log()):
+        raise UserError(f"Expected no error of Python in Blender's terminal, got: {said[said.index('Traceback') :]}")
     return found
 
 
+def _open_tab(window: BlenderWindow) -> None:
+    """The sidebar, and the tab in it."""
+    window.run("area()[1].spaces.active.show_region_ui = True")
+    window.run(
+        "next(region for region in area()[1].regions if region.type == 'UI').active_panel_category = 'OneStep3D'"
+    )
+
+
 def _prepare(window: BlenderWindow, folder: Path) -> None:
-    """An empty scene, the tab open, this environment's Python as the worker."""
+    """An empty scene, this environment's Python as the worker."""
     window.run(
         f"from {_MODULE} import jobs, preferences\n"
         "chosen = preferences.of(bpy.context)\n"
         f"chosen.worker, chosen.python, chosen.device = 'PYTHON', {sys.executable!r}, 'cpu'\n"
         f"chosen.results_folder = {str(folder / 'results')!r}\n"
-        "for thing in list(bpy.data.objects): bpy.data.objects.remove(thing)\n"
-        "area()[1].spaces.active.show_region_ui = True"
-    )
-    window.run(
-        "next(region for region in area()[1].regions if region.type == 'UI').active_panel_category = 'OneStep3D'"
+        "for thing in list(bpy.data.objects): bpy.data.objects.remove(thing)"
     )
 
 

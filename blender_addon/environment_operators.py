@@ -36,8 +36,8 @@ def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
         wrapped_label(layout, "The extension brings another version of the worker.", context, "INFO")
         layout.operator("onestep3d.continue_installation", text="Update Worker", icon="FILE_REFRESH")
     if state in ("ready", "outdated"):
+        layout.label(text="The worker is installed")
         row = layout.row(align=True)
-        row.label(text="Worker is installed")
         row.operator("onestep3d.repair_worker", text="Repair")
         row.operator("onestep3d.remove_worker", text="Remove")
         return
@@ -55,6 +55,15 @@ def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
         row.operator("onestep3d.install_worker", text="", icon="FILE_FOLDER").from_file = True
     if state == "unfinished":
         row.operator("onestep3d.remove_worker", text="Remove")
+
+
+def worker_is_missing(context: bpy.types.Context) -> bool:
+    """Say whether the worker that was chosen is one that has not been installed yet.
+
+    Args:
+        context: any.
+    """
+    return preferences.of(context).worker == "INSTALLED" and _state() not in ("ready", "outdated")
 
 
 class ONESTEP3D_OT_install_worker(bpy.types.Operator):
@@ -230,7 +239,7 @@ def _forget_state() -> None:
 
 
 def _offline_sentence() -> str:
-    if bpy.app.online_access_overriden:
+    if bpy.app.online_access_override:
         return "Blender was started offline: install from a folder that has all wheels, or start it online."
     return "Online Access is off (Preferences, System): install from a folder that has all wheels, or allow it."
 

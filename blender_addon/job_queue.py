@@ -128,7 +128,7 @@ class JobQueue:
 
     def stop_worker(self) -> None:
         """End the worker, and the job it is at; the next job starts it again."""
-        self._test_wanted = False
+        self.problem, self._test_wanted = "", False
         if self._client is not None:
             self._client.stop("The worker was stopped. Run the job again when it is wanted.")
 

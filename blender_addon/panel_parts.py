@@ -94,7 +94,7 @@ def wrapped_label(
         beside_px: width of what is drawn beside the label, at scale 1.
     """
     width = context.region.width if context.region is not None else 300
-    scale = context.preferences.system.ui_scale
+    scale = context.preferences.system.ui_scale or 1.0  # zero where no window has been drawn yet
     letters = max(16, int((width / scale - _MARGIN_PX - beside_px) / _LETTER_PX))
     column = layout.column(align=True)
     column.scale_y = 0.8

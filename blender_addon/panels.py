@@ -5,7 +5,7 @@ import re
 import bpy
 
 from . import jobs
-from .environment_operators import draw_environment
+from .environment_operators import draw_environment, worker_is_missing
 from .job_requests import JobState
 from .panel_parts import draw_progress, draw_start_button, duration, wrapped_label
 from .picture_source import draw_picture
@@ -13,6 +13,7 @@ from .splat_making import ONESTEP3D_OT_make_splats
 from .view_list import view_collections
 from .view_operators import ONESTEP3D_OT_generate_views, draw_views
 
+_BUTTON_PX = 30
 _OPTION = re.compile(r" \(--[a-z-]+[^)]*\)")
 
 
@@ -25,9 +26,9 @@ class ONESTEP3D_PT_setup(_InTheTab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        line, icon = worker_line()
-        row = layout.row(align=True)
-        row.label(text=line, icon=icon)
+        line, icon = worker_line(context)
+        row = layout.row()
+        wrapped_label(row, line, context, icon, beside_px=_BUTTON_PX)
         row.operator("onestep3d.show_preferences", text="", icon="PREFERENCES")
         if jobs.queue.problem:
             box = layout.box()
@@ -95,12 +96,20 @@ class ONESTEP3D_PT_jobs(_InTheTab, bpy.types.Panel):
         layout.operator("onestep3d.copy_log", icon="COPYDOWN")
 
 
-def worker_line() -> tuple[str, str]:
-    """Return the state of the worker in one line, and its icon."""
+def worker_line(context: bpy.types.Context) -> tuple[str, str]:
+    """Return the state of the worker in one line, and its icon.
+
+    Args:
+        context: any.
+    """
     queue = jobs.queue
     if queue.connection == "off":
-        return ("Worker: has a problem" if queue.problem else "Worker: starts with the first job"), (
-            "ERROR" if queue.problem else "RADIOBUT_OFF"
+        if worker_is_missing(context):
+            return "Worker: not installed yet", "RADIOBUT_OFF"
+        return (
+            ("Worker: has a problem", "ERROR")
+            if queue.problem
+            else ("Worker: starts with the first job", "RADIOBUT_OFF")
         )
     if queue.connection == "starting":
         return "Worker: starting", "SORTTIME"

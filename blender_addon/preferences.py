@@ -13,6 +13,13 @@ from .job_requests import JobError
 _SHIPPED_CHECKPOINT = "small"
 
 
+def _another_worker(_: Any, __: bpy.types.Context) -> None:
+    """What was wrong with the worker before says nothing about the one that is chosen now."""
+    from . import jobs  # which asks this module for the command
+
+    jobs.queue.problem = ""
+
+
 class ONESTEP3D_AP_preferences(bpy.types.AddonPreferences):
     bl_idname = __package__
 
@@ -24,13 +31,21 @@ class ONESTEP3D_AP_preferences(bpy.types.AddonPreferences):
             ("PYTHON", "Another Python", "With a Python of this machine that has onestep3d"),
             ("SSH", "Another machine", "On a machine that ssh enters without asking for a password"),
         ),
+        update=_another_worker,
     )
     python: StringProperty(
-        name="Python", description="Python of an environment in which onestep3d is installed", subtype="FILE_PATH"
+        name="Python",
+        description="Python of an environment in which onestep3d is installed",
+        subtype="FILE_PATH",
+        update=_another_worker,
     )
-    ssh_host: StringProperty(name="Host", description="As ssh takes it: a name of its settings, or user@machine")
+    ssh_host: StringProperty(
+        name="Host", description="As ssh takes it: a name of its settings, or user@machine", update=_another_worker
+    )
     ssh_python: StringProperty(
-        name="Python there", description="Python on the other machine, of an environment that has onestep3d"
+        name="Python there",
+        description="Python on the other machine, of an environment that has onestep3d",
+        update=_another_worker,
     )
     device: EnumProperty(
         name="Device",

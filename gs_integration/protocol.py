@@ -19,7 +19,8 @@ From the worker:
     progress  job, stage, step, total, seconds_left, and perhaps a picture named "preview"; repeated while nothing new
               happens, as a sign of life
     result    job, findings, and the files of the result
-    error     job (null if a message could not be read), cause, what, why, what_to_do
+    error     job (null if a message could not be read), cause, what, why, what_to_do (first and last are
+              empty where why is a whole sentence)
 
 Each job ends with one result or one error. Nothing is executed that a message holds, and names of attachments cannot
 leave the folder that they are written to. Numpy and the standard library alone: the add-on carries a copy of this file.

@@ -205,7 +205,9 @@ class Worker:
         if isinstance(error, Cancelled):
             self._send_error(job, "cancelled", what, "It was cancelled.", "")
         elif isinstance(error, UserError):
-            self._send_error(job, "person", what, str(error), "Change what the sentence names, and run it again.")
+            # Such a sentence says itself what to do; where the worker keeps the files of a job is nobody's business.
+            why = str(error).replace(f"{self._folder / 'job' / 'inputs'}{os.sep}", "")
+            self._send_error(job, "person", "", why, "")
         elif isinstance(error, ProtocolError):
             self._send_error(job, "message", what, str(error), "Update the program that sent it.")
         elif _is_memory(error):

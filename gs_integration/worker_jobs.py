@@ -350,14 +350,14 @@ def status(job: Job) -> Findings:
     from distill_core.models.checkpoint_loading import find_checkpoint
 
     job.checked(_NoSettings)
-    on_cuda = torch.cuda.is_available()
+    on_cuda, threads = torch.cuda.is_available(), torch.get_num_threads()
     try:
         checkpoint: str | None = find_checkpoint("small").parent.name
     except UserError:
         checkpoint = None
     return {
         "device": "cuda" if on_cuda else "cpu",
-        "device_name": torch.cuda.get_device_name() if on_cuda else f"{torch.get_num_threads()} threads",
+        "device_name": torch.cuda.get_device_name() if on_cuda else f"{threads} threads" if threads > 1 else "1 thread",
         "free_memory_bytes": torch.cuda.mem_get_info()[0] if on_cuda else _free_memory_bytes(),
         "checkpoint": checkpoint,
         "model_loaded": bool(job.generators),

@@ -104,6 +104,45 @@ def write_folder(files: dict[str, Path], folder: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def zip_name(files: dict[str, Path]) -> str:
+    """What the zip of the extension is called.
+
+    Args:
+        files: of the extension.
+
+    Raises:
+        UserError: the manifest states no version.
+    """
+    return f"onestep3d-{manifest_version(files)}.zip"
+
+
+def add_to_repository(files: dict[str, Path], repository: Path, blender: str) -> list[str]:
+    """Offer the extension in a static repository, in the place of its other versions.
+
+    From a repository Blender takes one version of an extension: of two it takes either, and an update may never come.
+
+    Args:
+        files: of the extension.
+        repository: folder of zips; is made if it is not there.
+        blender: the executable that writes the index.
+
+    Returns:
+        Names of the zips of other versions, which were removed.
+
+    Raises:
+        UserError: Blender does not write the index.
+        OSError: the folder cannot be written.
+    """
+    repository.mkdir(parents=True, exist_ok=True)
+    name = zip_name(files)
+    write_zip(files, repository / name)
+    others = sorted(file for file in repository.glob("onestep3d-[0-9]*.zip") if file.name != name)
+    for other in others:
+        other.unlink()
+    write_index(repository, blender)
+    return [other.name for other in others]
+
+
 def write_index(repository: Path, blender: str) -> None:
     """Let Blender write the index of a static extension repository.
 

@@ -2,11 +2,10 @@
 
 The worker and its model are in the zip; Install Worker in the tab brings what they need, over the network or, with
 --wheels, from the zip, too. With --repository also a folder that Blender takes as an extension repository, from which
-it installs and updates: the zip, and the index that Blender itself writes. Serve it from anywhere, or name it as a
-local path.
+it installs and updates: the zip, in the place of those of other versions, and the index that Blender itself writes.
+Serve it from anywhere, or name it as a local path.
 """
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -70,13 +69,12 @@ def _worker(settings: BuildAddon, folder: Path, progress: Progress) -> Path | No
 
 
 def _build(settings: BuildAddon, worker: Path | None, progress: Progress) -> None:
-    from scripts.addon_package import addon_files, manifest_version, write_folder, write_index, write_zip
+    from scripts.addon_package import add_to_repository, addon_files, write_folder, write_zip, zip_name
 
     progress.stage("extension", None)
     files = addon_files(worker)
-    name = f"onestep3d-{manifest_version(files)}.zip"
     settings.output_dir.mkdir(parents=True, exist_ok=True)
-    built = settings.output_dir / name
+    built = settings.output_dir / zip_name(files)
     write_zip(files, built)
     say(f"wrote {built} ({built.stat().st_size:,} bytes, {len(files)} files)")
     if settings.folder is not None:
@@ -84,10 +82,8 @@ def _build(settings: BuildAddon, worker: Path | None, progress: Progress) -> Non
         say(f"wrote {settings.folder}")
     if settings.repository is not None:
         progress.stage("repository", None)
-        settings.repository.mkdir(parents=True, exist_ok=True)
-        if settings.repository.resolve() != settings.output_dir.resolve():
-            shutil.copyfile(built, settings.repository / name)
-        write_index(settings.repository, settings.blender)
+        for older in add_to_repository(files, settings.repository, settings.blender):
+            say(f"removed {settings.repository / older}")
         say(f"wrote {settings.repository / 'index.json'}")
 
 

@@ -140,6 +140,15 @@ CLAIMS = (
         "--picture",
         "{assets}/pictures/backpack.png",
     ),
+    Claim(
+        "addon_window_newest",
+        "The same in the newest Blender",
+        (
+            *("scripts/benchmark.py", "addon_window", "--output", "{out}/figures.json", "--suite", "sid"),
+            *("--picture", "{assets}/pictures/backpack.png", "--screenshots", "{out}/screenshots"),
+        ),
+        "figures.json",
+    ),
     _benchmark(
         "addon_responsiveness",
         "Whether Blender's window stays alive while the add-on works",

@@ -10,6 +10,16 @@ from tests.scripts.processes import allowed_seconds
 
 pytestmark = pytest.mark.blender
 
+DATASET = """
+bpy.ops.object.select_all(action="DESELECT")
+for x in (0, 3):
+    bpy.ops.mesh.primitive_monkey_add(location=(x, 0, 0))
+for thing in bpy.data.objects:
+    thing.select_set(thing.name.startswith("Suzanne"))
+chosen = scene.onestep3d_dataset
+chosen.folder, chosen.rig = GIVEN["results"] + "/records", "orbit"
+"""
+
 # What is pressed, what is chosen before, and stages that the job has to go through.
 ASKED = {
     "views": ("generate_views", "", {"starting", "checkpoint", "picture", "views", "files"}),
@@ -35,6 +45,16 @@ chosen = scene.onestep3d_texture
 chosen.texture_size, chosen.num_views, chosen.steps = "256", 4, 2
 """,
         {"starting", "checkpoint", "picture", "views", "texture", "files"},
+    ),
+    "records by the fast renderer": (
+        "render_dataset",
+        DATASET + "chosen.renderer, chosen.num_views, chosen.resolution = 'fast', 4, 64",
+        {"starting", "rendering", "files"},
+    ),
+    "records by Blender": (
+        "render_dataset",
+        DATASET + "chosen.renderer, chosen.samples, chosen.num_views, chosen.resolution = 'blender', 1, 2, 32",
+        {"starting", "rendering", "files"},
     ),
 }
 
@@ -71,6 +91,8 @@ for stage in list(stages):
     found["states"][stage] = [state.state, state.sentence]
     found["seconds"][stage] = time.monotonic() - cancelled_at
     assert things() == before, stage
+    # Of what is kept elsewhere nothing is half there.
+    assert not list(Path(GIVEN["results"]).glob("records/.*")), stage
 cancel_at = None
 press()
 ticks(lambda: jobs.queue.jobs[-1].ended)
@@ -190,6 +212,35 @@ found["problem"] = jobs.queue.problem
         assert "\n" not in sentence
         assert sentence in found["reported"][name]
     assert (found["good"], found["problem"]) == (["FINISHED"], "")
+
+
+def test_what_is_wrong_with_a_picture_is_said_as_a_person_says_it(tmp_path: Path) -> None:
+    """Its name and what to do: not where the worker keeps it, nor what the worker's task is called."""
+    from PIL import Image
+
+    Image.new("RGB", (3, 3)).save(tmp_path / "three.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 50)
+    found = run_addon(
+        """
+for name in ("three.png", "broken.png", "gone.png"):
+    settings.picture_path = str(Path(GIVEN["pictures"]) / name)
+    before = things()
+    try:
+        bpy.ops.onestep3d.generate_views()
+    except RuntimeError:
+        pass
+    found[name] = [jobs.queue.jobs[-1].state, jobs.queue.jobs[-1].sentence, things() == before]
+""",
+        tmp_path,
+        pictures=str(tmp_path),
+    )
+    assert found["three.png"][1].startswith("picture.png: expected a picture of at least 16 x 16 pixels, got 3 x 3;")
+    assert found["broken.png"][1].startswith("picture.png: expected a PNG picture, got a damaged")
+    assert found["gone.png"][1].endswith("gone.png, which is gone. Choose it again.")
+    for state, sentence, unchanged in found.values():
+        assert (state, unchanged) == ("failed", True)
+        assert "onestep3d-worker" not in sentence
+        assert "image_to_views" not in sentence
 
 
 def test_disabling_ends_the_job_and_the_worker_and_enabling_works_again(shared_assets: Path, tmp_path: Path) -> None:
