@@ -19,7 +19,7 @@ from distill_core.errors import UserError
 
 _BUILD = Path(__file__).resolve().parents[1] / "scripts" / "build_addon.py"
 _SECONDS_BETWEEN_LOOKS = 0.5
-_SCAN_SECONDS = 180.0
+_SCAN_SECONDS = 600.0
 _MOST_PAGES = 12
 _SHADERS_SECONDS = 300.0
 """The first picture of a material waits for its shaders to be compiled."""

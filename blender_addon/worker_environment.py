@@ -237,8 +237,7 @@ class _Installation:
                 f"Expected {_LEAST_FREE_BYTES >> 30} GiB of free disk for the worker's environment, got "
                 f"{free / (1 << 30):.1f} in {self._plan.folder}. Free some space."
             )
-        if folder.exists():
-            shutil.rmtree(folder)
+        _remove_tree(folder, self._progress.check)
         advice = "See the log, or choose another Python."
         if self._plan.tool == "uv":
             command = ["uv", "venv", "--python", self._plan.python or ".".join(map(str, _OLDEST)), str(folder)]
@@ -298,6 +297,21 @@ class _Installation:
         said = problem.sentence if problem is not None else "It gave no answer."
         last = f" It said: {client.log[-1][:200]}" if client.log else ""
         raise JobError(f"The worker was installed but does not work. {said}{last}. Press Repair.")
+
+
+def _remove_tree(folder: Path, check: Callable[[], None]) -> None:
+    """Remove an environment's files, which are so many that a slow disk takes minutes; what is there no longer is fine.
+
+    Args:
+        folder: may be a part of an environment, or not there.
+        check: raises where the work shall stop.
+    """
+    for where, folders, files in os.walk(folder, topdown=False):
+        check()
+        for name in (*files, *folders):  # folders that are no links are gone by now
+            if os.path.lexists(inner := os.path.join(where, name)):
+                os.unlink(inner)
+        os.rmdir(where)
 
 
 def find_python(chosen: str, spare: str, progress: LocalProgress) -> list[str]:

@@ -126,6 +126,7 @@ class TextureProjection:
         width, height = (samples * side for side in (self.cameras[0].width, self.cameras[0].height))
         other._look([camera.resized(width, height) for camera in self.cameras], progress or SilentProgress())
         other._weigh(self.cosine_power)
+        other._filling = self._filling  # what stands for unseen texels is one for all; it takes long to find
         return other
 
     def _look(self, cameras: Sequence[Camera], progress: Progress) -> None:

@@ -173,6 +173,36 @@ def test_repair_makes_everything_anew(addon, place: Path, make_progress) -> None
     assert environment.environment_state(folder) == "ready"
 
 
+def test_cancel_does_not_wait_until_an_old_environment_is_removed(addon, place: Path, tmp_path: Path, make_progress):
+    """Its files are tens of thousands; links lead out of it, and what they lead to stays."""
+    environment, queue = addon("worker_environment"), addon("job_queue")
+    plan = plan_of(addon, place, folder=tmp_path / "environment")
+    old, outside = plan.folder / "venv" / "lib", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept.txt").write_text("")
+    for number in range(50):
+        (old / f"package{number}").mkdir(parents=True)
+        (old / f"package{number}" / "module.py").write_text("")
+    (plan.folder / "venv" / "lib64").symlink_to("lib")
+    (plan.folder / "venv" / "elsewhere").symlink_to(outside)
+    stopped = make_progress()
+    go_on = stopped.check
+
+    def check() -> None:
+        if len(list(old.iterdir())) == 40:
+            stopped.cancel()
+        go_on()
+
+    stopped.check = check
+    with pytest.raises(queue.Cancelled):
+        environment.create_environment(plan, stopped, online=False, anew=True)
+    assert len(list(old.iterdir())) == 40
+    with pytest.raises(queue.Cancelled):
+        environment.create_environment(plan, make_progress(cancel_at="torch"), online=False)
+    assert not list(old.glob("package*"))
+    assert (outside / "kept.txt").exists()
+
+
 def test_remove_leaves_nothing_and_touches_nothing_else(addon, place: Path, make_progress) -> None:
     environment, queue = addon("worker_environment"), addon("job_queue")
     before = {entry.name for entry in place.iterdir()}
