@@ -179,6 +179,25 @@ def test_a_job_that_is_killed_goes_on(victim: str, boxes: Path, undisturbed: dic
     assert not [entry for entry in output.iterdir() if entry.name.startswith(".") and entry.name != ".lock"]
 
 
+def test_a_full_disk_ends_the_job_and_costs_no_model(boxes: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk in memory")
+    try:
+        status, text = render(boxes, disk / "out", *QUICK, "--resolution", "128")
+        assert status == 2, text
+        assert "0 MiB left" in text or "the disk is full" in text
+        assert "left out" not in text
+        assert "Traceback" not in text
+        assert (
+            not (disk / "out" / "journal.jsonl").exists() or "left out" not in (disk / "out/journal.jsonl").read_text()
+        )
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
 # --- hostile models -----------------------------------------------------------------------------------------
 
 
