@@ -34,5 +34,5 @@ def standing_axis(lowest: Sequence[float], highest: Sequence[float]) -> UpAxis |
     """
     longest = max(high - low for low, high in zip(lowest, highest, strict=True))
     axes: tuple[UpAxis, ...] = ("x", "y", "z")
-    standing = [axis for axis, low in zip(axes, lowest, strict=True) if abs(low) <= _TOUCHES * longest]
+    standing: list[UpAxis] = [axis for axis, low in zip(axes, lowest, strict=True) if abs(low) <= _TOUCHES * longest]
     return standing[0] if len(standing) == 1 and longest > 0 else None
