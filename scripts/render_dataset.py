@@ -31,8 +31,8 @@ class RenderDataset(DatasetSettings):
     """Command line of this program."""
 
     source: Annotated[str, tyro.conf.Positional] = Field(
-        description="a folder of models (glb, gltf, obj, ply, stl, fbx, dae, usd, blend), a download of Objaverse 1.0 "
-        "(hf-objaverse-v1), a manifest.csv of Objaverse-XL, or objaverse: what its own package fetches"
+        description="a folder of models (glb, gltf, obj, ply, stl, fbx, dae, usd, blend) or one of them, a download of "
+        "Objaverse 1.0 (hf-objaverse-v1), a manifest.csv of Objaverse-XL, or objaverse: what its own package fetches"
     )
     output_dir: Path = Field(description="folder of the records; that of an unfinished job goes on")
     objects: SourceSettings = SourceSettings()

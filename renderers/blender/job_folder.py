@@ -21,6 +21,8 @@ from typing import Any
 
 from distill_core.errors import UserError
 
+_LEAST_ROOM_BYTES = 64 << 20
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -49,6 +51,19 @@ class JobFolder:
     def is_done(self, name: str) -> bool:
         """Whether there is a record of this name."""
         return (self.folder / name / "transforms.json").is_file()
+
+    def expect_room(self) -> None:
+        """See that an object did not fail for want of room: a full disk would cost one object after another.
+
+        Raises:
+            UserError: hardly any is left.
+        """
+        free = shutil.disk_usage(self.work).free
+        if free < _LEAST_ROOM_BYTES:
+            raise UserError(
+                f"{self.folder}: expected room for pictures, got {free / (1 << 20):.0f} MiB left on its disk; make "
+                "room and give the same command again."
+            )
 
     def note(self, uid: str, entry: Entry) -> None:
         """Add a line to the journal; it is on disk when this returns."""
@@ -112,12 +127,20 @@ def _check_settings(folder: Path, settings: dict[str, Any]) -> None:
         begun_with = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UserError(f"{file}: expected the settings of a job, got {error}; name another folder.") from error
-    if begun_with != json.loads(json.dumps(settings)):
-        differing = sorted(key for key in {*begun_with, *settings} if begun_with.get(key) != settings.get(key))
+    differing = _differences(begun_with, json.loads(json.dumps(settings)))
+    if differing:
         raise UserError(
-            f"{folder}: expected a job with the settings that it was begun with, got other {', '.join(differing)} (see "
-            "job.json); give the same options or another folder."
+            f"{folder}: expected a job with the settings that it was begun with, got {', '.join(differing)}; give the "
+            "same options or another folder."
         )
+
+
+def _differences(begun_with: Any, settings: Any, name: str = "") -> list[str]:
+    """Each setting that is another now, by its own name."""
+    if isinstance(begun_with, dict) and isinstance(settings, dict):
+        keys = sorted({*begun_with, *settings})
+        return [words for key in keys for words in _differences(begun_with.get(key), settings.get(key), key)]
+    return [] if begun_with == settings else [f"{name} {json.dumps(settings)} instead of {json.dumps(begun_with)}"]
 
 
 def _mend_journal(journal: Path) -> None:

@@ -20,6 +20,8 @@ from mathutils import Matrix
 from renderers.blender.up_axis import CUSTOMARY_UP, upward_axis
 
 _WHITE = (1.0, 1.0, 1.0, 1.0)
+_WITHOUT_CUT_OUTS = (".obj", ".dae")  # exporters rarely state in these that a picture's alpha counts
+_OPAQUE = 128 / 255
 
 
 class Refused(Exception):
@@ -68,7 +70,10 @@ def import_model(path: Path, up_axis: str | None, *, at_rest: bool = True) -> Im
         raise Refused(f"{path.name}: Blender cannot import it: {reason}") from error
     if at_rest:
         _stop_animation()
-    return Imported(_settle_textures(path.resolve().parent), up_axis)
+    missing = _settle_textures(path.resolve().parent)
+    if path.suffix.lower() in _WITHOUT_CUT_OUTS:
+        _cut_holes()
+    return Imported(missing, up_axis)
 
 
 def importable_file_types() -> list[str]:
@@ -286,6 +291,28 @@ def _make_white(image: Any) -> None:
         ]:
             for node in [node for node in tree.nodes if getattr(node, "image", None) == image]:
                 tree.nodes.remove(node)
+
+
+def _cut_holes() -> None:
+    """Let alpha of base colours cut shapes out, leaves of a plant say, as in the project's own loader.
+
+    A picture that is opaque nowhere makes a surface glassy and cuts nothing out of it: it stays opaque.
+    """
+    for material in bpy.data.materials:
+        for node in material.node_tree.nodes if material.node_tree else ():
+            if node.type != "BSDF_PRINCIPLED" or node.inputs["Alpha"].is_linked:
+                continue
+            for link in node.inputs["Base Color"].links:
+                if link.from_node.type == "TEX_IMAGE" and _has_holes(link.from_node.image):
+                    material.node_tree.links.new(link.from_node.outputs["Alpha"], node.inputs["Alpha"])
+
+
+def _has_holes(image: Any) -> bool:
+    if image is None or image.channels != 4 or not image.has_data:
+        return False
+    values = np.zeros(len(image.pixels), np.float32)
+    image.pixels.foreach_get(values)
+    return bool(values[3::4].min() < _OPAQUE <= values[3::4].max())
 
 
 def _first_line(text: str, path: Path) -> str:

@@ -110,7 +110,7 @@ class Supervisor:
             objects: all of the set; those with a record are passed over.
 
         Raises:
-            UserError: Blender does not start, or lacks what the settings ask for.
+            UserError: Blender does not start or lacks what the settings ask for, or the disk is full.
         """
         # What is wrong with these is wrong for all objects.
         make_rig(self._settings.views, 0)
@@ -286,6 +286,7 @@ class Supervisor:
         self._again_or_leave_out(job, reason)
 
     def _again_or_leave_out(self, job: _Job, reason: str) -> None:
+        self._job_folder.expect_room()
         if job.tries < _TRIES:
             _LOG.warning("%s: %s; it is tried once more, alone, at the end.", job.thing.uid, reason)
             self._alone.append(job)

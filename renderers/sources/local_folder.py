@@ -20,13 +20,18 @@ def local_objects(folder: Path) -> list[SourceObject]:
     """The model files below a folder, by name; with an `index.csv` (column `file`), those that it names.
 
     Args:
-        folder: is searched to any depth; hidden files and folders are left out.
+        folder: is searched to any depth; hidden files and folders are left out. A model file stands for itself.
 
     Raises:
         UserError: there is no such folder, no model in it, or an index without the column `file`.
     """
+    if folder.is_file() and folder.suffix.lower()[1:] in FILE_TYPES:
+        return [SourceObject(uid=folder.name, path=folder, name=record_names([folder.name])[0])]
     if not folder.is_dir():
-        raise UserError(f"Expected a folder of models, but {folder} is none; check the path.")
+        raise UserError(
+            f"Expected a folder of models, or a model (.{', .'.join(FILE_TYPES)}), but {folder} is neither; check the "
+            "path."
+        )
     index = folder / INDEX_FILE
     rows = _index_rows(index) if index.is_file() else None
     relative_paths = sorted(_model_files(folder)) if rows is None else list(rows)

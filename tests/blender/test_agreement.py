@@ -136,7 +136,8 @@ def test_cycles_agrees_with_the_fast_renderer(
         assert np.quantile(degrees, 0.97) < 2, (index, np.quantile(degrees, 0.97))
 
 
-# One of each format that both read. Of the .obj files the first has z up and the second y; nothing in them says so.
+# Some of each format that both read. Of the .obj files the first has z up and the second y; nothing in them says so.
+# Alpha of the last two's pictures cuts out propellers and leaves.
 @pytest.mark.parametrize(
     "name",
     [
@@ -144,13 +145,13 @@ def test_cycles_agrees_with_the_fast_renderer(
         *("mixed_formats/gso_Room_Essentials_Mug_White_Yellow/model.obj", "mixed_formats/spot_quads/spot.obj"),
         *("mixed_formats/ycb_025_mug.ply", "mixed_formats/ycb_048_hammer.stl", "texturing/featuretype.stl"),
         *("texturing/stanford_bunny.ply", "texturing/armadillo_16k.ply", "texturing/teapot.obj"),
-        *("eval/fuze/fuze.obj", "eval/aws_TVCabinet_01/meshes/aws_TVCabinet_01_visual.DAE"),
+        *("eval/fuze/fuze.obj", "eval/cesium_air/Cesium_Air.dae", "eval/plant/plant.obj"),
     ],
 )
 def test_files_of_every_format_stand_alike_in_both_renderers(
     name: str, worker: WorkerProcess, shared_assets: Path, tmp_path: Path
 ) -> None:
-    model, camera = shared_assets / name, orbit_camera(30, 20, width=96, height=96)
+    model, camera = shared_assets / name, orbit_camera(30, 20, width=192, height=192)
     settings = DatasetSettings(render=RenderSettings(samples=8, denoiser="none", lighting="uniform"))
     record, answer = tasks.rendered(worker, model, Rig("test", "unit-ball", [camera]), settings, tmp_path)
     mesh = normalised(load_mesh(model))
@@ -159,5 +160,5 @@ def test_files_of_every_format_stand_alike_in_both_renderers(
     np.testing.assert_allclose(answer["source_to_object"][0][0], mesh.source_to_object[:3, :3].max(), rtol=1e-5)
     alpha, fast_alpha = record.pictures[0][3], render_views(prepare(mesh), [camera], supersampling=4).colour[0, 3]
     overlap = np.minimum(alpha, fast_alpha).sum() / np.maximum(alpha, fast_alpha).sum()
-    # Eight samples a pixel know its alpha to an eighth; small things are all edge at this size.
+    # Eight samples a pixel know its alpha to an eighth, and a plant is all edge.
     assert overlap >= 0.97, overlap

@@ -50,7 +50,13 @@ def test_two_jobs_never_work_in_one_folder(tmp_path: Path) -> None:
 def test_a_folder_of_other_things_or_other_settings_is_refused(tmp_path: Path) -> None:
     with opened_job(tmp_path / "job", SETTINGS):
         pass
-    with pytest.raises(UserError, match="other seed"), opened_job(tmp_path / "job", SETTINGS | {"seed": 1}):
+    with (
+        pytest.raises(UserError, match="seed 1 instead of 0; give"),
+        opened_job(tmp_path / "job", SETTINGS | {"seed": 1}),
+    ):
+        pass
+    others = {"seed": 0, "views": {"rig": "orbit", "num_views": 3}}
+    with pytest.raises(UserError, match="got num_views 3 instead of null; give"), opened_job(tmp_path / "job", others):
         pass
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")

@@ -32,6 +32,14 @@ def test_models_are_found_at_any_depth_and_nothing_else(tmp_path: Path) -> None:
     assert [thing.uid for thing in local_objects(tmp_path)] == ["a/c.OBJ", "a/ß 茶.ply", "b.glb"]
 
 
+def test_a_model_file_stands_for_itself_as_it_would_in_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "a taxi.GLB").touch()
+    (tmp_path / "notes.txt").touch()
+    assert local_objects(tmp_path / "a taxi.GLB") == local_objects(tmp_path)
+    with pytest.raises(UserError, match=r"notes.txt is neither"):
+        local_objects(tmp_path / "notes.txt")
+
+
 def test_an_index_says_which_models_and_whose(tmp_path: Path) -> None:
     for name in ("a.glb", "b.glb"):
         (tmp_path / name).touch()
@@ -49,7 +57,7 @@ def test_the_assets_are_the_forty_of_their_index(shared_assets: Path) -> None:
 def test_what_is_no_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="found none"):
         local_objects(tmp_path)
-    with pytest.raises(UserError, match="is none"):
+    with pytest.raises(UserError, match="is neither"):
         local_objects(tmp_path / "nowhere")
     (tmp_path / "index.csv").write_text("file\n../../etc/passwd.glb\n")
     with pytest.raises(UserError, match="leads out"):
