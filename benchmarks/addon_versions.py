@@ -153,8 +153,9 @@ def _checked(version: str, extension: Path, resources: Path, settings: Settings)
             timeout=_RUN_SECONDS,
         )
         said = done.stdout + done.stderr
-        if done.returncode != 0 or (found := complaints(said)):
-            why = f"status {done.returncode}" if done.returncode != 0 else found[0]
+        complained = complaints(said)
+        if done.returncode != 0 or complained:
+            why = f"status {done.returncode}" if done.returncode != 0 else complained[0]
             raise UserError(f"Expected bpy {version} to take the extension without a word, got {why}: {said[-1500:]}")
         return said
 
