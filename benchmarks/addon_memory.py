@@ -2,6 +2,11 @@
 
 Blender runs without its window with the add-on built from this checkout. After each job its result is removed from the
 scene; two jobs warm up first. Memory is what the system holds resident (Linux).
+
+What was removed can still be undone: Blender keeps as many steps of its history as its preferences say, 32 if nobody
+changed them, and each holds the result that it brings back. That is the person's, and bounded. So the jobs run twice:
+once with the shortest history that Blender admits, where what grows is what nobody can have back, and once with
+Blender's own, beside which stands what a step of it holds (glibc's count of what is allocated).
 """
 
 import json
@@ -19,10 +24,12 @@ from distill_core.errors import UserError
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _MODULE = "bl_ext.user_default.onestep3d"
 _WARM_UP = 2
+_HISTORIES = {"short_history": 2, "own_history": 32}
+"""Steps of undo that Blender keeps: the fewest that it admits, and what it comes with."""
 
 # What runs inside Blender: the operators that the buttons of the panels call.
 _JOBS = f"""
-import json, os, sys
+import ctypes, json, os, sys
 from pathlib import Path
 given = json.loads(sys.argv[-1])
 import bpy, addon_utils
@@ -34,6 +41,16 @@ chosen.results_folder = given["results"]
 settings = bpy.context.scene.onestep3d
 settings.picture_path, settings.splats_from = given["picture"], "PICTURE"
 settings.iterations = given["iterations"]
+
+bpy.context.preferences.edit.undo_steps = given["undo_steps"]
+
+class Allocated(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
+    )]
+
+count_allocated = ctypes.CDLL(None).mallinfo2
+count_allocated.restype = Allocated
 
 def resident_bytes(process):
     for line in Path(f"/proc/{{process}}/status").read_text().splitlines():
@@ -53,6 +70,8 @@ for _ in range(given["jobs"]):
     row = {{"splats": jobs.queue.jobs[-1].findings["splats"], "seconds": jobs.queue.jobs[-1].seconds}}
     forget()
     row |= {{"worker_bytes": resident_bytes(worker), "blender_bytes": resident_bytes(os.getpid()), "worker": worker}}
+    counted = count_allocated()
+    row["allocated_bytes"] = counted.uordblks + counted.hblkhd
     print("ROW " + json.dumps(row), flush=True)
 addon_utils.disable("{_MODULE}", default_set=True)
 """
@@ -97,20 +116,31 @@ def run(settings: Settings) -> dict[str, Any]:
             "iterations": settings.iterations,
             "jobs": _WARM_UP + settings.jobs,
         }
-        done = subprocess.run(
-            [str(blender), "-c", _JOBS, json.dumps(given)],
-            env={**os.environ, "BLENDER_USER_RESOURCES": str(resources), "PYTHONPATH": str(_REPOSITORY)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        return {
+            name: _over_jobs(blender, resources, {**given, "undo_steps": steps}) for name, steps in _HISTORIES.items()
+        }
+
+
+def _over_jobs(blender: Path, resources: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """The figures of one Blender that does the jobs with a history of some length."""
+    done = subprocess.run(
+        [str(blender), "-c", _JOBS, json.dumps(given)],
+        env={**os.environ, "BLENDER_USER_RESOURCES": str(resources), "PYTHONPATH": str(_REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     marked = [line for line in done.stdout.splitlines() if line.startswith("ROW ")]
     rows = [json.loads(line.removeprefix("ROW ")) for line in marked]
-    if done.returncode != 0 or len(rows) != _WARM_UP + settings.jobs:
-        raise UserError(f"Expected {_WARM_UP + settings.jobs} jobs, got {len(rows)}; what Blender said stands above.")
+    if done.returncode != 0 or len(rows) != given["jobs"]:
+        raise UserError(f"Expected {given['jobs']} jobs, got {len(rows)}; what Blender said stands above.")
+    growths = {f"{who}_growth": _growth([row[f"{who}_bytes"] for row in rows]) for who in ("worker", "blender")}
+    measured = [row["allocated_bytes"] for row in rows[_WARM_UP:]]
     return {
+        "undo_steps": given["undo_steps"],
         "jobs": rows,
         "one_worker": len({row["worker"] for row in rows}) == 1,
-        **{f"{who}_growth": _growth([row[f"{who}_bytes"] for row in rows]) for who in ("worker", "blender")},
+        **growths,
+        "allocated_bytes_a_job": (measured[-1] - measured[0]) / (len(measured) - 1),
     }
 
 
@@ -125,9 +155,21 @@ def table(result: dict[str, Any]) -> str:
     Args:
         result: what `run` returned.
     """
-    lines = ["| job | worker, MB | Blender, MB |", "| --- | ---: | ---: |"]
-    for number, row in enumerate(result["jobs"], 1 - _WARM_UP):
+    short, own = (result[name] for name in _HISTORIES)
+    lines = [
+        f"| job | worker, MB | Blender, MB, {short['undo_steps']} steps of undo | Blender, MB, {own['undo_steps']} |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for number, (row, other) in enumerate(zip(short["jobs"], own["jobs"], strict=True), 1 - _WARM_UP):
         label = "warm-up" if number < 1 else str(number)
-        lines.append(f"| {label} | {row['worker_bytes'] / 1e6:.0f} | {row['blender_bytes'] / 1e6:.0f} |")
-    growth = f"| **growth** | {result['worker_growth']:+.1%} | {result['blender_growth']:+.1%} |"
-    return "\n".join([*lines, growth])
+        memory = (row["worker_bytes"], row["blender_bytes"], other["blender_bytes"])
+        lines.append(f"| {label} | {' | '.join(f'{bytes_ / 1e6:.0f}' for bytes_ in memory)} |")
+    growths = (short["worker_growth"], short["blender_growth"], own["blender_growth"])
+    lines.append(f"| **growth** | {' | '.join(f'{growth:+.1%}' for growth in growths)} |")
+    left, kept = (measured["allocated_bytes_a_job"] / 1e6 for measured in (short, own))
+    lines += [
+        "",
+        f"A job leaves {left:.2f} MB allocated in Blender where its result cannot be undone any more, and "
+        f"{kept:.2f} MB where it can.",
+    ]
+    return "\n".join(lines)

@@ -134,6 +134,7 @@ CLAIMS = (
     ),
     _benchmark("blender_kills", "Rendering jobs killed at random moments, and gone on", "--folder", "{out}"),
     _benchmark("whole_job", "The whole job on rendered pictures of well-known models", *_MODELS),
+    _benchmark("addon_versions", "The extension in Blender 4.2, 4.5 and 5.0: enabled and disabled twice, nothing left"),
     _benchmark(
         "addon_window",
         "The add-on in a real Blender window, its buttons pressed, from a picture to a textured mesh",

@@ -11,16 +11,30 @@ def test_growth_is_counted_from_the_end_of_the_warming_up() -> None:
     assert addon_memory._growth([1, 100, 100]) == 0
 
 
-def test_the_table_shows_every_job() -> None:
+def test_the_table_shows_every_job_with_both_histories() -> None:
     jobs = [{"worker_bytes": 1_000_000 * number, "blender_bytes": 2_000_000} for number in range(1, 5)]
-    page = addon_memory.table({"jobs": jobs, "worker_growth": 1.0, "blender_growth": -0.001})
-    assert page.splitlines()[2:] == [
-        "| warm-up | 1 | 2 |",
-        "| warm-up | 2 | 2 |",
-        "| 1 | 3 | 2 |",
-        "| 2 | 4 | 2 |",
-        "| **growth** | +100.0% | -0.1% |",
+    short = {"undo_steps": 2, "jobs": jobs, "worker_growth": 1.0, "blender_growth": -0.001}
+    own = {
+        "undo_steps": 32,
+        "jobs": [{**job, "blender_bytes": 3_000_000} for job in jobs],
+        "worker_growth": 0.5,
+        "blender_growth": 0.05,
+    }
+    page = addon_memory.table(
+        {
+            "short_history": {**short, "allocated_bytes_a_job": 10_000.0},
+            "own_history": {**own, "allocated_bytes_a_job": 1_750_000.0},
+        }
+    )
+    assert page.splitlines()[2:7] == [
+        "| warm-up | 1 | 2 | 3 |",
+        "| warm-up | 2 | 2 | 3 |",
+        "| 1 | 3 | 2 | 3 |",
+        "| 2 | 4 | 2 | 3 |",
+        "| **growth** | +100.0% | -0.1% | +5.0% |",
     ]
+    assert "0.01 MB" in page
+    assert "1.75 MB" in page
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:

@@ -12,45 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.addon_versions import TWICE, complaints, problems
 from scripts.addon_package import MANIFEST, add_to_repository, addon_files, manifest_version
 from tests.scripts.processes import REPOSITORY, run_program
 
 pytestmark = pytest.mark.blender
 
 PATIENCE_SECONDS = 300
-MODULE = "bl_ext.user_default.onestep3d"
-
-# What a Blender says by itself, with or without the extension.
-HARMLESS = ("CUEW", "Wayland", "wayland", "XDG_RUNTIME_DIR", "key-config", "libdecor", "Warning: Cycles")
-
-TWICE = f"""
-import json, sys
-import bpy, addon_utils
-name = "{MODULE}"
-handlers = ("load_pre", "load_post", "depsgraph_update_post", "save_pre", "undo_post")
-def kept():
-    return {{
-        "handlers": [len(getattr(bpy.app.handlers, handler)) for handler in handlers],
-        "entries": [len(getattr(getattr(bpy.types, menu).draw, "_draw_funcs", ()))
-                    for menu in ("TOPBAR_MT_file_import", "TOPBAR_MT_file_export")],
-        "classes": sorted(kind for kind in dir(bpy.types) if "onestep3d" in kind.lower()),
-        "properties": [hasattr(bpy.types.Scene, "onestep3d"), hasattr(bpy.types.Scene, "onestep3d_texture")],
-    }}
-found = {{"installed": name in bpy.context.preferences.addons, "version": bpy.app.version_string}}
-addon_utils.disable(name)
-states = [kept()]
-for _ in range(2):
-    assert addon_utils.enable(name) is not None
-    on = kept()
-    tick = sys.modules[name + ".jobs"].tick
-    found["timer"] = bpy.app.timers.is_registered(tick)
-    addon_utils.disable(name)
-    found["timer after"] = bpy.app.timers.is_registered(tick)
-    states.append(kept())
-found["states"], found["on"] = states, on
-found["slow"] = sorted({{"torch", "numba", "scipy", "pydantic"}} & set(sys.modules))
-print("RESULT " + json.dumps(found), flush=True)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -99,22 +67,8 @@ def test_blender_installs_it_and_enables_it_twice(installed_blender: str, built:
     )
     said = run([installed_blender, "--background", "--python-exit-code", "1", "--python-expr", TWICE])
     found = json.loads(next(line for line in said.splitlines() if line.startswith("RESULT ")).removeprefix("RESULT "))
-    complaints = [
-        line
-        for line in said.splitlines()
-        if any(word in line for word in ("Warning", "WARN", "Error", "Traceback", "leak"))
-        and not any(harmless in line for harmless in HARMLESS)
-    ]
-    assert not complaints, said[-4000:]
-    assert found["installed"]
-    before, once, twice = found["states"]
-    assert before == once == twice
-    assert before["classes"] == []
-    assert before["properties"] == [False, False]
-    assert "ONESTEP3D_PT_texture" in found["on"]["classes"]
-    assert not found["timer"]  # nothing was asked for yet
-    assert not found["timer after"]
-    assert found["slow"] == []
+    assert not complaints(said), said[-4000:]
+    assert not problems(found)
 
 
 def test_the_repository_offers_it(built: tuple[Path, Path]) -> None:

@@ -291,6 +291,41 @@ found["left"] = "gone" in bpy.data.meshes
     assert not found["left"]
 
 
+def test_splats_that_can_no_longer_be_undone_leave_no_memory(tmp_path: Path) -> None:
+    """What Blender's history lets go of is free again: the add-on holds on to nothing of a removed result."""
+    write_splat_file(tmp_path / "ball.ply", ball_of_splats(20_000), Writing("z-up"))
+    found = run_addon(
+        START
+        + """
+import ctypes
+from bl_ext.user_default.onestep3d import splat_objects
+from bl_ext.user_default.onestep3d.references import Reference
+class Allocated(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"
+    )]
+count_allocated = ctypes.CDLL(None).mallinfo2
+count_allocated.restype = Allocated
+bpy.context.preferences.edit.undo_steps = 2
+found["allocated"] = []
+for _ in range(9):
+    for _ in splat_objects.add_splats(Path(GIVEN["file"]), "ball", Reference.of(scene)):
+        pass
+    bpy.ops.ed.undo_push(message="splats")
+    for thing in list(bpy.data.objects):
+        bpy.data.objects.remove(thing)
+    bpy.data.orphans_purge(do_recursive=True)
+    counted = count_allocated()
+    found["allocated"].append(counted.uordblks + counted.hblkhd)
+""",
+        tmp_path,
+        file=str(tmp_path / "ball.ply"),
+    )
+    # A result is 1.4 MB: centre, rotation, size, opacity, colour and what the viewport shows, 72 bytes a splat.
+    allocated = found["allocated"][4:]
+    assert (allocated[-1] - allocated[0]) / (len(allocated) - 1) < 0.1 * 72 * 20_000
+
+
 def test_blender_renders_them_as_the_rasterizer_does(tmp_path: Path) -> None:
     """Cycles, with the display's own material, turned and scaled with the object."""
     splats = ball_of_splats(1500)
