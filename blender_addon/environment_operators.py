@@ -47,7 +47,7 @@ def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
         box.operator("onestep3d.continue_installation", icon="PLAY")
     else:
         wrapped_label(box, "Views, splats and textures are made by a worker, which is installed once.", context, "INFO")
-    if not bpy.app.online_access:
+    if not bpy.app.online_access and not environment_source.needs_in_the_box():
         wrapped_label(box, _offline_sentence(), context, "INTERNET_OFFLINE")
     row = box.row(align=True)
     row.operator("onestep3d.install_worker", icon="IMPORT")
@@ -108,6 +108,9 @@ class ONESTEP3D_OT_install_worker(bpy.types.Operator):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
+        if environment_source.in_the_box() and not self.from_file:
+            brought = "" if environment_source.needs_in_the_box() else "; 1 to 6 GB are downloaded"
+            layout.label(text=f"Nothing needs to be filled in{brought}.")
         layout.use_property_split = True
         for name in ("tool", "python", "torch_index"):
             layout.prop(self, name)
@@ -240,8 +243,8 @@ def _forget_state() -> None:
 
 def _offline_sentence() -> str:
     if bpy.app.online_access_override:
-        return "Blender was started offline: install from a folder that has all wheels, or start it online."
-    return "Online Access is off (Preferences, System): install from a folder that has all wheels, or allow it."
+        return "Blender was started offline: start it online, or install from a folder that has all wheels."
+    return "Online Access is off: allow it (Preferences, System), or install from a folder that has all wheels."
 
 
 CLASSES = (

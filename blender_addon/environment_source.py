@@ -3,6 +3,7 @@
 No bpy here.
 """
 
+import functools
 import hashlib
 import tomllib
 import zipfile
@@ -55,9 +56,16 @@ class Source:
         return "" if self.constraints is None else self.constraints.read_text(encoding="utf-8", errors="replace")
 
 
+@functools.cache
 def in_the_box() -> bool:
     """Whether this build of the extension brings the worker."""
     return any(_BOX.glob(f"{PROJECT}-*.whl"))
+
+
+@functools.cache
+def needs_in_the_box() -> bool:
+    """Whether this build of the extension brings all that the worker needs, too."""
+    return in_the_box() and any(_BOX.glob("torch-*.whl"))
 
 
 def find_source(path: Path | None) -> Source:
