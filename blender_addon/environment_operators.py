@@ -49,12 +49,21 @@ def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
         wrapped_label(box, "Views, splats and textures are made by a worker, which is installed once.", context, "INFO")
     if not bpy.app.online_access and not environment_source.needs_in_the_box():
         wrapped_label(box, _offline_sentence(), context, "INTERNET_OFFLINE")
+    if failure := _last_failure():
+        wrapped_label(box, failure, context, "ERROR")
     row = box.row(align=True)
     row.operator("onestep3d.install_worker", icon="IMPORT")
     if environment_source.in_the_box():
         row.operator("onestep3d.install_worker", text="", icon="FILE_FOLDER").from_file = True
     if state == "unfinished":
         row.operator("onestep3d.remove_worker", text="Remove")
+
+
+def _last_failure() -> str:
+    """Why the last of these jobs failed; "" if it did not, or was dismissed."""
+    listed = filter(None, (jobs.last(f"onestep3d.{button}") for button in _BUTTONS))
+    last = max(listed, key=lambda state: state.number, default=None)
+    return last.sentence if last is not None and last.state == "failed" else ""
 
 
 def worker_is_missing(context: bpy.types.Context) -> bool:

@@ -34,6 +34,8 @@ found["no worker"] = refusal(operators.test_connection)
 found["no source"] = refusal(operators.install_worker)
 found["may repair"] = operators.repair_worker.poll()
 found["needs network"] = refusal(operators.install_worker, filepath=GIVEN["wheel"], python=GIVEN["python"])
+from bl_ext.user_default.onestep3d import environment_operators
+found["in Setup"] = environment_operators._last_failure()
 found["folder"] = str(chosen_by_person.environment_folder())
 """,
         tmp_path,
@@ -44,6 +46,7 @@ found["folder"] = str(chosen_by_person.environment_folder())
     assert "Choose one" in found["no source"]
     assert found["may repair"] is False
     assert "Allow Online Access" in found["needs network"]
+    assert "Allow Online Access" in found["in Setup"]
     assert not Path(found["folder"]).exists()
     write_torch(wheels)
     found = run_addon(
