@@ -13,7 +13,6 @@ run in a thread of a job.
 import json
 import os
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -27,6 +26,7 @@ from .client import Event, WorkerClient
 from .environment_source import PROJECT, Source, find_source, in_the_box
 from .job_requests import JobError, LocalProgress
 from .logged_process import ProgramFailed, clean_environment, run_logged
+from .python_search import OLDEST, find_python
 from .worker_command import local_command
 
 try:
@@ -39,7 +39,6 @@ Tool = Literal["venv", "uv"]
 _MARK = "onestep3d worker environment 1"
 _STAGES = ("environment", "torch", "packages", "worker")
 _LEAST_FREE_BYTES = 3 << 30
-_OLDEST, _NEWEST = (3, 11), (3, 13)
 _CHECK_SECONDS, _IDLE_SECONDS = 600.0, 60.0
 _TELLING = ("Collecting", "Downloading", "Installing", "Building", "Resolved", "Prepared", "Installed", "Using")
 _LONGEST_STAGE = 60
@@ -240,7 +239,7 @@ class _Installation:
         _remove_tree(folder, self._progress.check)
         advice = "See the log, or choose another Python."
         if self._plan.tool == "uv":
-            command = ["uv", "venv", "--python", self._plan.python or ".".join(map(str, _OLDEST)), str(folder)]
+            command = ["uv", "venv", "--python", self._plan.python or ".".join(map(str, OLDEST)), str(folder)]
             self._run(command, "uv could not make the environment", "Install uv, or choose venv instead.")
         else:
             python = find_python(self._plan.python, self._plan.spare_python, self._progress)
@@ -312,57 +311,6 @@ def _remove_tree(folder: Path, check: Callable[[], None]) -> None:
             if os.path.lexists(inner := os.path.join(where, name)):
                 os.unlink(inner)
         os.rmdir(where)
-
-
-def find_python(chosen: str, spare: str, progress: LocalProgress) -> list[str]:
-    """Return the command of a Python that can make environments for the worker.
-
-    Args:
-        chosen: the only one that is tried, if it is given.
-        spare: is tried last.
-        progress: told what is tried.
-
-    Raises:
-        JobError: there is none.
-    """
-    if chosen:
-        candidates = [[chosen]]
-    elif os.name == "posix":
-        candidates = [[f"python3.{minor}"] for minor in range(_OLDEST[1], _NEWEST[1] + 1)] + [["python3"]]
-    else:
-        candidates = [["py", f"-3.{minor}"] for minor in range(_OLDEST[1], _NEWEST[1] + 1)] + [["python"]]
-    if spare and not chosen:
-        candidates.append([spare])
-    found = []
-    for candidate in candidates:
-        progress.check()
-        version = _version_of(candidate)
-        progress.log(f"{' '.join(candidate)}: {version}")
-        if version.startswith("3.") and _OLDEST <= (3, int(version.split(".")[1])) <= _NEWEST:
-            return candidate
-        found.append(f"{' '.join(candidate)} ({version})")
-    raise JobError(
-        f"Expected a Python {_OLDEST[0]}.{_OLDEST[1]} to {_NEWEST[0]}.{_NEWEST[1]} with venv, got {', '.join(found)}. "
-        "Install one (on Debian and Ubuntu with python3-venv), name it, or choose uv."
-    )
-
-
-def _version_of(command: list[str]) -> str:
-    """Version of a Python that has venv and pip's installer, or what is wrong with it."""
-    program = "import sys, venv, ensurepip; print('3.%d' % sys.version_info[1] if sys.version_info[0] == 3 else 2)"
-    try:
-        asked = subprocess.run(
-            [*command, "-I", "-c", program],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=clean_environment(),
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return getattr(error, "strerror", None) or "no answer"
-    lines = (asked.stdout if asked.returncode == 0 else asked.stderr).strip().splitlines()
-    return lines[-1][:80] if lines else f"status {asked.returncode}"
 
 
 def _reason(failure: ProgramFailed) -> str:
