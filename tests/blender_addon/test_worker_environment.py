@@ -264,10 +264,10 @@ def test_sources_are_told_apart(addon, tmp_path: Path, repository: Path) -> None
 
 
 def test_a_python_that_cannot_serve_is_named(addon, make_progress) -> None:
-    environment, queue = addon("worker_environment"), addon("job_queue")
+    search, queue = addon("python_search"), addon("job_queue")
     with pytest.raises(queue.JobError, match=r"3\.11 to 3\.13 with venv, got /no/such/python \(No such file"):
-        addon("python_search").find_python("/no/such/python", sys.executable, make_progress())
-    found = addon("python_search").find_python(sys.executable, "", make_progress())
+        search.find_python("/no/such/python", sys.executable, make_progress())
+    found = search.find_python(sys.executable, "", make_progress())
     assert found == [sys.executable]
 
 
