@@ -33,11 +33,13 @@ def add_views(
     Raises:
         JobError: the scene is gone, or the results are not as they should be.
     """
-    target = _scene(scene)
     described = read_transforms(folder / "transforms.json")
     frames = described.pop("frames")
+    if frames:
+        _load_first_picture(folder / frames[0]["file_path"])
+        yield
     collection = bpy.data.collections.new(f"Views of {name}")
-    target.collection.children.link(collection)
+    _scene(scene).collection.children.link(collection)
     kept = Reference.of(collection)
     about = collection.onestep3d_views
     about.folder, about.picture, about.steps = str(folder.parent), name, steps
@@ -169,6 +171,14 @@ def read_transforms(file: Path) -> dict[str, Any]:
         intrinsics_of(frame, described)
         pose_of(frame)
     return described
+
+
+def _load_first_picture(file: Path) -> None:
+    """Load a picture and let go of it: the first of a session takes Blender as long as six more, which fills a step."""
+    try:
+        bpy.data.images.remove(bpy.data.images.load(str(file)))
+    except RuntimeError:
+        return  # said where the picture is added
 
 
 def load_picture(file: Path, name: str) -> bpy.types.Image:
