@@ -1,8 +1,11 @@
 """One call in a thread of its own, whose end is asked for and never waited for."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
+
+_SECONDS_A_STEP = 0.002
 
 
 class Background:
@@ -31,3 +34,14 @@ class Background:
             self.result = self._call()
         except BaseException as error:
             self.error = error
+
+
+def waited_for(work: Background) -> Iterator[None]:
+    """Yield until a thread has ended, each time after a moment that lets it go on.
+
+    Args:
+        work: in the thread.
+    """
+    while not work.finished:
+        time.sleep(_SECONDS_A_STEP)
+        yield

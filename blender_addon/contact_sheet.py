@@ -1,4 +1,7 @@
-"""All views of a collection side by side in one image; those that were discarded are dimmed."""
+"""All views of a collection side by side in one image; those that were discarded are dimmed.
+
+Blender reads the pixels of one view a step; the sheet is laid out and encoded in a thread.
+"""
 
 import math
 from collections.abc import Iterator
@@ -6,12 +9,17 @@ from collections.abc import Iterator
 import bpy
 import numpy as np
 
+from .background import Background, waited_for
+from .image_bytes import encode_png
+from .job_requests import JobError
+from .references import Reference
 from .view_list import views_of
 
 _BACKGROUND, _DIMMED = 1.0, 0.8
+_CROSS = (0.75, 0.2, 0.2)
 _GAP_PX = 4
 _MOST_PIXELS = 350_000
-"""Of the sheet: Blender packs so many within 20 ms."""
+"""Of the sheet: enough to look at, and Blender reads so many back in a few milliseconds."""
 
 
 def contact_sheet(collection: bpy.types.Collection) -> Iterator[None]:
@@ -19,28 +27,48 @@ def contact_sheet(collection: bpy.types.Collection) -> Iterator[None]:
 
     Args:
         collection: of views.
+
+    Raises:
+        JobError: the collection was removed meanwhile.
     """
-    views = [camera.onestep3d_view for camera in views_of(collection)]
-    images = [view.image for view in views]
-    if not images or any(image is None for image in images):
+    kept = Reference.of(collection)
+    views = [(camera.onestep3d_view.image, camera.onestep3d_view.discarded) for camera in views_of(collection)]
+    if not views or any(image is None for image, _ in views):
         return
-    columns = math.ceil(math.sqrt(len(images)))
+    named = [(Reference.of(image), discarded) for image, discarded in views]
+    columns = math.ceil(math.sqrt(len(named)))
     widest = int(math.sqrt(_MOST_PIXELS)) // columns - _GAP_PX
-    side = min(widest, *(max(image.size) for image in images))
-    rows = math.ceil(len(images) / columns)
-    pitch = side + _GAP_PX
-    sheet = np.full((rows * pitch + _GAP_PX, columns * pitch + _GAP_PX, 4), _BACKGROUND, np.float32)
-    for place, (view, image) in enumerate(zip(views, images, strict=True)):
-        tile = _tile(image, side)
-        if view.discarded:
-            tile = tile * (1 - _DIMMED) + _DIMMED
-            tile[_diagonals(*tile.shape[:2])] = (0.75, 0.2, 0.2)
-        row, column = rows - 1 - place // columns, place % columns
-        top, left = _GAP_PX + row * pitch, _GAP_PX + column * pitch
-        sheet[top : top + tile.shape[0], left : left + tile.shape[1], :3] = tile
+    tiles: list[tuple[np.ndarray, bool]] = []
+    for reference, discarded in named:
+        image = reference.found()
+        if image is None:
+            return
+        tiles.append((_tile(image, widest), discarded))
         yield
-    collection.onestep3d_views.sheet = _image(collection, sheet)
+    laying = Background(lambda: encode_png(_laid_out(tiles, columns)))
+    yield from waited_for(laying)
+    if laying.error is not None:
+        raise laying.error
+    found = kept.found()
+    if found is None:
+        raise JobError(f"The collection {kept.name} was removed while it was filled. Run the job again.")
+    found.onestep3d_views.sheet = _image(found, laying.result)
     yield
+
+
+def _laid_out(tiles: list[tuple[np.ndarray, bool]], columns: int) -> np.ndarray:
+    """The sheet as bytes [H, W, 4], row 0 on top, of tiles [h, w, 3], row 0 at the bottom, and whether to dim them."""
+    pitch = max(max(tile.shape[:2]) for tile, _ in tiles) + _GAP_PX
+    rows = math.ceil(len(tiles) / columns)
+    sheet = np.full((rows * pitch + _GAP_PX, columns * pitch + _GAP_PX, 4), _BACKGROUND, np.float32)
+    for place, (tile, discarded) in enumerate(tiles):
+        if discarded:
+            tile = tile * (1 - _DIMMED) + _DIMMED
+            tile[_diagonals(*tile.shape[:2])] = _CROSS
+        row, column = rows - 1 - place // columns, place % columns
+        bottom, left = _GAP_PX + row * pitch, _GAP_PX + column * pitch
+        sheet[bottom : bottom + tile.shape[0], left : left + tile.shape[1], :3] = tile
+    return (np.clip(sheet[::-1], 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def draw_contact_sheet(collection: bpy.types.Collection) -> None:
@@ -92,15 +120,13 @@ def _diagonals(height: int, width: int) -> np.ndarray:
     return np.minimum(abs(across - down), abs(across + down - (height - 1) * (width - 1))) <= max(height, width)
 
 
-def _image(collection: bpy.types.Collection, sheet: np.ndarray) -> bpy.types.Image:
+def _image(collection: bpy.types.Collection, png: bytes) -> bpy.types.Image:
     """The sheet as the collection's image, kept in the Blender file."""
-    height, width, _ = sheet.shape
     image = collection.onestep3d_views.sheet
     if image is None:
-        image = bpy.data.images.new(f"{collection.name}: contact sheet", width, height)
-    elif tuple(image.size) != (width, height):
-        image.scale(width, height)
-    image.pixels.foreach_set(sheet.ravel())
-    image.update()
-    image.pack()
+        image = bpy.data.images.new(f"{collection.name}: contact sheet", 1, 1)
+    # A picture that comes encoded is kept as it is; Blender would encode pixels here and now.
+    image.source = "FILE"
+    image.pack(data=png, data_len=len(png))
+    image.buffers_free()  # of the sheet before
     return image

@@ -25,7 +25,7 @@ class Reference:
         """Return a reference to a datablock.
 
         Args:
-            thing: an object, scene, image, collection, material or mesh.
+            thing: an object, scene, image, collection, material, mesh, camera or node group.
         """
         return cls(_KINDS[thing.id_type], thing.name, thing.session_uid)
 
@@ -49,4 +49,5 @@ _KINDS = {
     "MATERIAL": "materials",
     "MESH": "meshes",
     "CAMERA": "cameras",
+    "NODETREE": "node_groups",
 }

@@ -14,12 +14,17 @@ from typing import Any
 
 import bpy
 
+from .references import Reference
+
 _VERSION = 1
 _VERSION_KEY = "onestep3d_version"
 GROUP_NAME, MATERIAL_NAME, MODIFIER_NAME = "OneStep3D Splats", "OneStep3D Splats", "OneStep3D Splats"
 EXTENT, SHARE = "Extent", "Share in Viewport"
 """Inputs of the modifier."""
 
+_GIVEN, _POINTS, _ROTATION, _SCALE = "given", "points", "rotation", "scale"
+_INSTANCES, _WHOLE = "instances", "whole"
+"""Names of nodes that later parts of the group link."""
 _PLACE, _ROWS = "splat_place", ("splat_row_x", "splat_row_y", "splat_row_z")
 _DEFAULT_EXTENT = 2.6
 # The faces of an icosahedron of radius 1 are this far from its centre.
@@ -31,10 +36,24 @@ _MOST_SHOWN = 300_000
 
 
 def prepare_display() -> Iterator[None]:
-    """Make material and node group where the file has none of this version, each in a step of milliseconds."""
+    """Make material and node group where the file has none of this version, in steps of milliseconds.
+
+    A group that is undone before it is whole is made by `add_display`.
+    """
     _material()
     yield
-    _group()
+    if _found_group() is not None:
+        return
+    group = Reference.of(_new_group())
+    yield
+    for part in _PARTS:
+        tree = group.found()
+        if tree is None:
+            return
+        part(_Builder(tree))
+        yield
+    if (tree := group.found()) is not None:
+        tree[_VERSION_KEY] = _VERSION
     yield
 
 
@@ -96,12 +115,26 @@ def share_property(thing: Any) -> tuple[Any, str] | None:
 
 def _group() -> Any:
     """The node group, made when the file has none of this version."""
+    if (found := _found_group()) is not None:
+        return found
+    group = _new_group()
+    for part in _PARTS:
+        part(_Builder(group))
+    group[_VERSION_KEY] = _VERSION
+    return group
+
+
+def _found_group() -> Any | None:
     for group in bpy.data.node_groups:
         if group.get(_VERSION_KEY) == _VERSION and group.bl_idname == "GeometryNodeTree":
             return group
+    return None
+
+
+def _new_group() -> Any:
+    """The group with its sockets; it bears no version before its nodes are in it."""
     group = bpy.data.node_groups.new(GROUP_NAME, "GeometryNodeTree")
     group.is_modifier = True
-    group[_VERSION_KEY] = _VERSION
     interface = group.interface
     interface.new_socket("Geometry", in_out="INPUT", socket_type="NodeSocketGeometry")
     interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
@@ -111,12 +144,14 @@ def _group() -> Any:
     share = interface.new_socket(SHARE, in_out="INPUT", socket_type="NodeSocketFloat")
     share.description = "Share of the splats that the viewport shows, where all are too many; renders show all"
     share.default_value, share.min_value, share.max_value, share.subtype = 1.0, 0.0, 1.0, "FACTOR"
-    _fill_group(_Builder(group))
     return group
 
 
-def _fill_group(build: "_Builder") -> None:
-    given = build.node("NodeGroupInput")
+# The parts of the group, one a step. Nothing is held between steps: each part names the nodes that the next ones link.
+
+
+def _thin(build: "_Builder") -> None:
+    given = build.node("NodeGroupInput", name=_GIVEN)
     shown = build.node("GeometryNodeSwitch", input_type="FLOAT")
     build.link(build.node("GeometryNodeIsViewport").outputs[0], shown, "Switch")
     build.value(shown, "False", 1.0)
@@ -125,15 +160,20 @@ def _fill_group(build: "_Builder") -> None:
     build.link(shown.outputs["Output"], kept, "Probability")
     left_out = build.node("FunctionNodeBooleanMath", operation="NOT")
     build.link(_enabled(kept.outputs), left_out, 0)
-    thinned = build.node("GeometryNodeDeleteGeometry", domain="POINT")
+    thinned = build.node("GeometryNodeDeleteGeometry", name=_POINTS, domain="POINT")
     build.link(given.outputs["Geometry"], thinned, "Geometry")
     build.link(left_out.outputs[0], thinned, "Selection")
-    points = thinned.outputs["Geometry"]
 
-    rotation = build.named("quaternion", "QUATERNION")
-    scale = _exponentials(build, build.named("log_scale", "FLOAT_VECTOR"))
-    sizes = build.node("ShaderNodeSeparateXYZ")
-    build.link(scale, sizes, 0)
+
+def _size(build: "_Builder") -> None:
+    build.named("quaternion", "QUATERNION", name=_ROTATION)
+    _exponentials(build, build.named("log_scale", "FLOAT_VECTOR"))
+
+
+def _place_rows(build: "_Builder") -> None:
+    rotation, sizes = build.attribute_of(_ROTATION), build.node("ShaderNodeSeparateXYZ")
+    points = build.made(_POINTS).outputs["Geometry"]
+    build.link(build.made(_SCALE).outputs[0], sizes, 0)
     for axis, row in enumerate(_ROWS):
         along = build.node("FunctionNodeRotateVector")
         build.link(rotation, along, "Rotation")
@@ -141,33 +181,44 @@ def _fill_group(build: "_Builder") -> None:
         divided = build.node("ShaderNodeVectorMath", operation="DIVIDE")
         build.link(along.outputs[0], divided, 0)
         build.link(sizes.outputs[axis], divided, 1)
-        points = build.stored(points, row, "FLOAT_VECTOR", divided.outputs[0])
+        points = build.stored(points, row, "FLOAT_VECTOR", divided.outputs[0], name=row)
 
+
+def _place_hulls(build: "_Builder") -> None:
     hull = build.node("GeometryNodeMeshIcoSphere")
     build.value(hull, "Subdivisions", 1)
     radius = build.node("ShaderNodeMath", operation="DIVIDE")
-    build.link(given.outputs[EXTENT], radius, 0)
+    build.link(build.made(_GIVEN).outputs[EXTENT], radius, 0)
     build.value(radius, 1, _ICOSAHEDRON_INRADIUS)
     build.link(radius.outputs[0], hull, "Radius")
     placed = build.stored(
         hull.outputs["Mesh"], _PLACE, "FLOAT_VECTOR", build.node("GeometryNodeInputPosition").outputs[0]
     )
-
-    instances = build.node("GeometryNodeInstanceOnPoints")
-    build.link(points, instances, "Points")
+    instances = build.node("GeometryNodeInstanceOnPoints", name=_INSTANCES)
+    build.link(build.made(_ROWS[-1]).outputs["Geometry"], instances, "Points")
     build.link(placed, instances, "Instance")
-    build.link(rotation, instances, "Rotation")
-    build.link(scale, instances, "Scale")
-    whole = build.node("GeometryNodeRealizeInstances")
-    build.link(_slim(build, instances.outputs["Instances"]), whole, "Geometry")
+    build.link(build.attribute_of(_ROTATION), instances, "Rotation")
+    build.link(build.made(_SCALE).outputs[0], instances, "Scale")
+
+
+def _realize(build: "_Builder") -> None:
+    whole = build.node("GeometryNodeRealizeInstances", name=_WHOLE)
+    build.link(_slim(build, build.made(_INSTANCES).outputs["Instances"]), whole, "Geometry")
+
+
+def _dress(build: "_Builder") -> None:
     # Solid view shows the active colour attribute, of which joining takes the name over and realizing does not.
     joined = build.node("GeometryNodeJoinGeometry")
-    build.link(whole.outputs[0], joined, "Geometry")
-    build.link(_slim(build, _first_point(build, given.outputs["Geometry"])), joined, "Geometry")
+    build.link(build.made(_WHOLE).outputs[0], joined, "Geometry")
+    first = _first_point(build, build.made(_GIVEN).outputs["Geometry"])
+    build.link(_slim(build, first), joined, "Geometry")
     dressed = build.node("GeometryNodeSetMaterial")
     build.link(joined.outputs[0], dressed, "Geometry")
     build.value(dressed, "Material", _material())
     build.link(dressed.outputs[0], build.node("NodeGroupOutput"), "Geometry")
+
+
+_PARTS = (_thin, _size, _place_rows, _place_hulls, _realize, _dress)
 
 
 def _slim(build: "_Builder", geometry: Any) -> Any:
@@ -186,9 +237,9 @@ def _first_point(build: "_Builder", geometry: Any) -> Any:
     return first.outputs["Geometry"]
 
 
-def _exponentials(build: "_Builder", vector: Any) -> Any:
-    """The exponential of each part of a vector, never quite 0."""
-    parts, joined = build.node("ShaderNodeSeparateXYZ"), build.node("ShaderNodeCombineXYZ")
+def _exponentials(build: "_Builder", vector: Any) -> None:
+    """The exponential of each part of a vector, never quite 0, as the node of the scale."""
+    parts, joined = build.node("ShaderNodeSeparateXYZ"), build.node("ShaderNodeCombineXYZ", name=_SCALE)
     build.link(vector, parts, 0)
     for axis in range(3):
         exponential = build.node("ShaderNodeMath", operation="EXPONENT")
@@ -197,7 +248,6 @@ def _exponentials(build: "_Builder", vector: Any) -> Any:
         build.link(exponential.outputs[0], bounded, 0)
         build.value(bounded, 1, _SMALLEST_SCALE)
         build.link(bounded.outputs[0], joined, axis)
-    return joined.outputs[0]
 
 
 def _material() -> Any:
@@ -271,15 +321,23 @@ class _Builder:
     def value(self, node: Any, socket: int | str, value: Any) -> None:
         self._input(node, socket).default_value = value
 
-    def named(self, name: str, kind: str) -> Any:
-        made = self.node("GeometryNodeInputNamedAttribute", data_type=kind)
-        self.value(made, "Name", name)
-        return next(socket for socket in made.outputs if socket.enabled and socket.name == "Attribute")
+    def made(self, name: str) -> Any:
+        """A node that was named when it was made."""
+        return self._tree.nodes[name]
 
-    def stored(self, geometry: Any, name: str, kind: str, value: Any) -> Any:
-        made = self.node("GeometryNodeStoreNamedAttribute", data_type=kind, domain="POINT")
+    def named(self, attribute: str, kind: str, **properties: Any) -> Any:
+        node = self.node("GeometryNodeInputNamedAttribute", data_type=kind, **properties)
+        self.value(node, "Name", attribute)
+        return self.attribute_of(node.name)
+
+    def attribute_of(self, name: str) -> Any:
+        """What a named attribute's node gives."""
+        return next(socket for socket in self.made(name).outputs if socket.enabled and socket.name == "Attribute")
+
+    def stored(self, geometry: Any, attribute: str, kind: str, value: Any, **properties: Any) -> Any:
+        made = self.node("GeometryNodeStoreNamedAttribute", data_type=kind, domain="POINT", **properties)
         self.link(geometry, made, "Geometry")
-        self.value(made, "Name", name)
+        self.value(made, "Name", attribute)
         self.link(value, made, "Value")
         return made.outputs["Geometry"]
 

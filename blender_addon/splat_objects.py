@@ -5,7 +5,6 @@ as files hold it, so that nothing is lost between import and export, and vertice
 from the export too. `splat_nodes` draws them.
 """
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from .background import Background
+from .background import Background, waited_for
 from .formats.arrays import SplatArrays
 from .formats.by_ending import read_splat_file
 from .formats.errors import FormatError
@@ -30,7 +29,6 @@ COLOUR = "splat_colour"
 """What the viewport shows, linear RGB and opacity: made of the others, and not exported."""
 
 _ANTIALIASED = "onestep3d_antialiased"
-_SECONDS_A_STEP = 0.005
 _LARGEST_LOGIT = 80.0
 _UNDONE = "The splats were undone before they were complete: import them from the output folder."
 
@@ -106,27 +104,22 @@ def make_splat_object(splats: SplatArrays, name: str, made: list[Reference]) -> 
     Raises:
         JobError: the person undid what was not finished.
     """
-    splats = splats.in_axes("z-up")
+    preparing = Background(lambda: _stored_values(splats.in_axes("z-up")))
+    yield from waited_for(preparing)
+    if preparing.error is not None:
+        raise preparing.error
+    centres, values = preparing.result
     mesh = bpy.data.meshes.new(name)
     thing = bpy.data.objects.new(name, mesh)
     mesh.vertices.add(len(splats))
-    mesh.vertices.foreach_set("co", _flat(splats.means))
+    mesh.vertices.foreach_set("co", centres)
     mesh[_ANTIALIASED] = splats.antialiased
     made.append(Reference.of(thing))
     yield
-    lengths = np.linalg.norm(splats.quaternions_wxyz.astype(np.float64), axis=1, keepdims=True)
-    values = {
-        QUATERNION: splats.quaternions_wxyz / lengths,  # Blender's own rotations are of length 1
-        LOG_SCALE: splats.log_scales,
-        OPACITY_LOGIT: splats.opacity_logits,
-        **{HARMONICS.format(k): splats.harmonics[:, k] for k in range(splats.harmonics.shape[1])},
-        COLOUR: _shown_colours(splats),
-    }
-    colour = _Attribute(COLOUR, "FLOAT_COLOR", "color", 4)
-    for attribute in (*_attributes(splats.harmonics.shape[1]), colour):
+    for attribute, flat in values:
         mesh = _unfinished(made[0]).data
         stored = mesh.attributes.new(attribute.name, attribute.kind, "POINT")
-        stored.data.foreach_set(attribute.values, _flat(values[attribute.name]))
+        stored.data.foreach_set(attribute.values, flat)
         yield
     thing = _unfinished(made[0])
     thing.data.attributes.active_color_name = COLOUR
@@ -227,6 +220,22 @@ def _read(mesh: Any, attribute: _Attribute, count: int) -> np.ndarray:
     return values.reshape(count, attribute.width)
 
 
+def _stored_values(splats: SplatArrays) -> tuple[np.ndarray, list[tuple[_Attribute, np.ndarray]]]:
+    """The centres and each attribute's values, flat, as Blender takes them; touches nothing of Blender's."""
+    lengths = np.linalg.norm(splats.quaternions_wxyz.astype(np.float64), axis=1, keepdims=True)
+    num_coefficients = splats.harmonics.shape[1]
+    values = {
+        QUATERNION: splats.quaternions_wxyz / lengths,  # Blender's own rotations are of length 1
+        LOG_SCALE: splats.log_scales,
+        OPACITY_LOGIT: splats.opacity_logits,
+        **{HARMONICS.format(k): splats.harmonics[:, k] for k in range(num_coefficients)},
+        COLOUR: _shown_colours(splats),
+    }
+    colour = _Attribute(COLOUR, "FLOAT_COLOR", "color", 4)
+    attributes = (*_attributes(num_coefficients), colour)
+    return _flat(splats.means), [(attribute, _flat(values[attribute.name])) for attribute in attributes]
+
+
 def _flat(values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values, dtype=np.float32).ravel()
 
@@ -237,17 +246,6 @@ def _shown_colours(splats: SplatArrays) -> np.ndarray:
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     logits = np.clip(splats.opacity_logits.astype(np.float64), -_LARGEST_LOGIT, _LARGEST_LOGIT)
     return np.concatenate([linear, 1 / (1 + np.exp(-logits))[:, None]], axis=1)
-
-
-def waited_for(work: Background) -> Iterator[None]:
-    """Yield until a thread has ended.
-
-    Args:
-        work: in the thread.
-    """
-    while not work.finished:
-        time.sleep(_SECONDS_A_STEP)
-        yield
 
 
 def _read_file(file: Path, matrix: np.ndarray | None) -> SplatArrays:

@@ -10,11 +10,10 @@ import bpy
 import bpy.utils.previews
 import numpy as np
 
-from .background import Background
+from .background import Background, waited_for
 from .job_requests import JobError
 from .mesh_export import CapturedMesh
 from .references import Reference
-from .splat_objects import waited_for
 from .texture_coordinates import NewCoordinates, new_coordinates
 
 LAYER_NAME = "OneStep3D"

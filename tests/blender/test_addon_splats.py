@@ -1,6 +1,7 @@
 """Splats in Blender: what comes in goes out again, moved with its object, and looks like what it is."""
 
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -279,7 +280,8 @@ found["left"] = "gone" in bpy.data.meshes
         tmp_path,
         file=str(tmp_path / "ball.ply"),
     )
-    assert found["longest"] < 0.02, found
+    # Programs that share the caches stretch even a thread's own time.
+    assert found["longest"] < 0.012 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)), found
     assert found["steps"] > 8
     assert found["vertices"] == 12 * 50_000 + 1
     assert found["colours"] == "splat_colour"
