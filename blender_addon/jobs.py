@@ -271,8 +271,8 @@ def _applied(state: JobState) -> None:
 
 def _push_undo(state: JobState) -> None:
     """A result is one step of undo, from whatever was there before."""
-    # Never with `temp_override`: an operator lets go of Python's lock, and looks into an overridden context as if it had
-    # it whenever a thread of ours has it, which breaks the memory of both.
+    # Never with `temp_override`: an operator lets go of Python's lock, and looks into an overridden context as if it
+    # had it whenever a thread of ours has it, which breaks the memory of both.
     if bpy.context.window_manager.windows:
         bpy.ops.ed.undo_push(message=state.request.label)
 
