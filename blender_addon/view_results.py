@@ -38,8 +38,9 @@ def add_views(
     if frames:
         _load_first_picture(folder / frames[0]["file_path"])
         yield
+    target = _scene(scene)
     collection = bpy.data.collections.new(f"Views of {name}")
-    _scene(scene).collection.children.link(collection)
+    target.collection.children.link(collection)
     kept = Reference.of(collection)
     about = collection.onestep3d_views
     about.folder, about.picture, about.steps = str(folder.parent), name, steps
