@@ -78,7 +78,7 @@ def encode_colours(base: FloatArray) -> Bytes:
     Args:
         base: [N, 3].
     """
-    return np.clip(_colour_steps(base), 0, 255).astype(np.uint8)
+    return _in_bytes(_colour_steps(base))
 
 
 def colours_cut(base: FloatArray) -> npt.NDArray[np.bool_]:
@@ -87,8 +87,7 @@ def colours_cut(base: FloatArray) -> npt.NDArray[np.bool_]:
     Args:
         base: [N, 3].
     """
-    steps = _colour_steps(base)
-    return np.any((steps < 0) | (steps > 255), axis=1)
+    return _beyond_bytes(_colour_steps(base))
 
 
 def _colour_steps(base: FloatArray) -> npt.NDArray[np.float64]:
@@ -110,7 +109,7 @@ def encode_scales(log_scales: FloatArray) -> Bytes:
     Args:
         log_scales: [N, 3].
     """
-    return np.clip(_scale_steps(log_scales), 0, 255).astype(np.uint8)
+    return _in_bytes(_scale_steps(log_scales))
 
 
 def scales_cut(log_scales: FloatArray) -> npt.NDArray[np.bool_]:
@@ -119,8 +118,7 @@ def scales_cut(log_scales: FloatArray) -> npt.NDArray[np.bool_]:
     Args:
         log_scales: [N, 3].
     """
-    steps = _scale_steps(log_scales)
-    return np.any((steps < 0) | (steps > 255), axis=1)
+    return _beyond_bytes(_scale_steps(log_scales))
 
 
 def _scale_steps(log_scales: FloatArray) -> npt.NDArray[np.float64]:
@@ -208,3 +206,12 @@ def decode_harmonics(content: Bytes) -> FloatArray:
         content: the field, [N, 3 (K - 1)].
     """
     return ((content - 128.0) / 128).astype(np.float32).reshape(len(content), -1, 3)
+
+
+def _in_bytes(steps: npt.NDArray[np.float64]) -> Bytes:
+    return np.clip(steps, 0, 255).astype(np.uint8)
+
+
+def _beyond_bytes(steps: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """[N] which rows of [N, C] have a value that `_in_bytes` cuts off."""
+    return np.any((steps < 0) | (steps > 255), axis=1)

@@ -12,9 +12,8 @@ from gs_integration.joined_texture import final_views, joining_projection, joini
 from gs_integration.texture_denoising import ChanneledTexture, KnownTexture
 from gs_integration.texture_projection import TextureProjection
 from renderers.meshes import TexturedMesh
+from tests.gs_integration.seen_box import SIDE, SIZE, VIEWS, seen_box
 from tests.renderers.texturable_meshes import charted_box
-
-SIDE, SIZE, VIEWS = 32, 512, 8
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +22,8 @@ def mesh() -> TexturedMesh:
 
 
 @pytest.fixture(scope="module")
-def projection(mesh: TexturedMesh) -> TextureProjection:
-    return TextureProjection(mesh, fibonacci_rig(VIEWS, width=SIDE, height=SIDE), SIZE)
+def projection() -> TextureProjection:
+    return seen_box()
 
 
 @pytest.fixture(scope="module")

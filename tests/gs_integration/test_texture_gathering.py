@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from distill_core.camera_rigs import fibonacci_rig
 from distill_core.metrics import psnr
 from distill_core.synchronization.projections import average
 from gs_integration.texture_gathering import gathered_texture
 from gs_integration.texture_projection import TextureProjection
 from gs_integration.texture_scores import render_texture
 from renderers.meshes import TexturedMesh
+from tests.gs_integration.seen_box import SIDE, SIZE, VIEWS, seen_box
 from tests.renderers.texturable_meshes import charted_box
 
-SIDE, SIZE, VIEWS, SAMPLES = 32, 512, 8, 4
+SAMPLES = 4
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,8 @@ def mesh() -> TexturedMesh:
 
 
 @pytest.fixture(scope="module")
-def projection(mesh: TexturedMesh) -> TextureProjection:
-    return TextureProjection(mesh, fibonacci_rig(VIEWS, width=SIDE, height=SIDE), SIZE)
+def projection() -> TextureProjection:
+    return seen_box()
 
 
 @pytest.fixture(scope="module")
