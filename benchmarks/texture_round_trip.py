@@ -60,6 +60,8 @@ def run(settings: Settings) -> dict[str, Any]:
     Args:
         settings: which models, views and texture.
     """
+    if settings.picture is not None:
+        settings.picture.parent.mkdir(parents=True, exist_ok=True)
     trips = [round_trip(name, mesh, settings) for name, mesh in evaluation_meshes(settings.models, settings.names)]
     if settings.picture is not None:
         _draw(trips, settings.picture)
