@@ -37,7 +37,7 @@ def joining_projection(mesh: TexturedMesh, projection: TextureProjection, progre
     Args:
         mesh: of the projection.
         projection: at the size that is asked for.
-        progress: hears of the stage "views on the mesh", one step a view, if there is another one to be made.
+        progress: hears of the stage "views to be joined", one step a view, if there is another one to be made.
 
     Raises:
         Cancelled: the caller asked to stop.
@@ -45,7 +45,7 @@ def joining_projection(mesh: TexturedMesh, projection: TextureProjection, progre
     size = joining_size(projection)
     if size == projection.texture_size:
         return projection
-    return TextureProjection(mesh, projection.cameras, size, progress=progress)
+    return TextureProjection(mesh, projection.cameras, size, progress=progress, stage="views to be joined")
 
 
 def known_in_views(

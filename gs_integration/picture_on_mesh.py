@@ -147,13 +147,13 @@ def picture_texture(
         rgba: the picture, straight RGBA.
         camera: that took it.
         texture_size: texels along a side.
-        progress: hears of the stage "views on the mesh", one step.
+        progress: hears of the stage "picture on the mesh", one step.
 
     Raises:
         UserError: the camera is inside the object.
         Cancelled: the caller asked to stop.
     """
-    projection = TextureProjection(mesh, [camera], texture_size, progress=progress)
+    projection = TextureProjection(mesh, [camera], texture_size, progress=progress, stage="picture on the mesh")
     colours = extended_colours(torch.from_numpy(premultiply(rgba)).float()[None])
     trust = torch.from_numpy(_trust(prepare(mesh), rgba[3], camera))[None, None]
     laid = average(projection.unproject(torch.cat([colours, trust], 1)))

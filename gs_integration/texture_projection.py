@@ -66,7 +66,8 @@ class TextureProjection:
         cameras: V cameras of one picture size outside the mesh.
         texture_size: texels along a side, 1 to 8192.
         cosine_power: larger lets the views that look straight at a place win over slanted ones; 0 weighs all alike.
-        progress: hears of the stage "views on the mesh", one step a view.
+        progress: hears of the stage, one step a view.
+        stage: what to call it.
 
     Raises:
         UserError: a texture size out of range, no cameras, or a camera inside the object.
@@ -81,13 +82,14 @@ class TextureProjection:
         *,
         cosine_power: float = 4.0,
         progress: Progress | None = None,
+        stage: str = "views on the mesh",
     ) -> None:
         if not 1 <= texture_size <= _LARGEST_TEXTURE:
             raise UserError(f"Texture size: expected 1 to {_LARGEST_TEXTURE} texels along a side, got {texture_size}.")
         if not cameras:
             raise UserError("Expected at least one view to texture from, got none; choose some cameras.")
         progress = progress or SilentProgress()
-        progress.stage("views on the mesh", len(cameras))
+        progress.stage(stage, len(cameras))
         self.texture_size = texture_size
         self._mesh = mesh
         self._renderable: RenderableMesh = prepare(mesh)

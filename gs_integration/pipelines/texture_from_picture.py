@@ -66,7 +66,7 @@ def place_picture(
         mesh: in the unit ball, with texture coordinates that do not overlap.
         source: the framed picture.
         settings: where it was taken, and whether it may be laid on the mesh.
-        progress: hears of the stage "views on the mesh", and may cancel it.
+        progress: hears of the stage "picture on the mesh", and may cancel it.
     """
     expected_degrees, side_px = source.elevation_degrees, source.rgba.shape[1]
     lens = settings.picture.field_of_view_degrees
@@ -168,7 +168,7 @@ def joining_views(
         projection: of the mesh, at the size that is asked for.
         mesh: the same.
         settings: name the method.
-        progress: hears of the stage "views on the mesh", and may cancel it.
+        progress: hears of the stage "views to be joined", and may cancel it.
     """
     if settings.method != "synchronized":
         return projection

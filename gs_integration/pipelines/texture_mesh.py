@@ -25,7 +25,7 @@ from gs_integration.pipelines.texture_from_picture import PlacedPicture, joining
 from gs_integration.pipelines.texture_from_prompt import picture_side, prompted_views
 from gs_integration.pipelines.texture_relatives import num_view_steps
 from gs_integration.pipelines.texture_results import TexturedResult
-from gs_integration.pipelines.texture_settings import TextureSettings
+from gs_integration.pipelines.texture_settings import CAMERA_SETS, TextureSettings
 from gs_integration.texture_cameras import (
     RING_ELEVATION_DEGREES,
     automatic_cameras,
@@ -84,20 +84,24 @@ def texture_mesh(
             if there is one.
         settings: everything a person can choose.
         model: the loaded checkpoint of the settings; a text-to-image model if there is a prompt.
-        progress: stages "unwrapping", "picture", "views on the mesh", "views", "gathering", "texture"; previews of
-            "views" show the current texture on the mesh.
+        progress: stages "unwrapping", "picture", "picture on the mesh", "views on the mesh", "views to be joined",
+            "views", "gathering", "texture"; previews of "views" show the current texture on the mesh.
 
     Raises:
         UserError: the mesh has no area, no object can be found in the picture, or cameras or sizes do not fit.
         Cancelled: the caller asked to stop.
     """
+    side_px = _view_side_px(model, settings)
+    # A file of cameras that cannot be used is refused before the mesh is unwrapped, which may take minutes.
+    stated = None if settings.cameras in CAMERA_SETS else _stated_cameras(Path(settings.cameras), side_px)
     unit = normalised(mesh)
     unwrapped = bare(ready_for_texturing(unit, texture_size=settings.texture_size, progress=progress))
+    cameras = stated or target_cameras(unwrapped.mesh, settings, side_px)
     match model:
         case ViewGenerator():
-            painted = _painted_from_picture(unwrapped.mesh, picture, settings, model, progress)
+            painted = _painted_from_picture(unwrapped.mesh, cameras, picture, settings, model, progress)
         case TextToImage():
-            painted = _painted_from_prompt(unwrapped.mesh, picture, settings, model, progress)
+            painted = _painted_from_prompt(unwrapped.mesh, cameras, picture, settings, model, progress)
         case _:
             assert_never(model)
     progress.stage("texture", None)
@@ -121,14 +125,28 @@ def texture_mesh(
     )
 
 
+def _view_side_px(model: ViewGenerator | TextToImage, settings: TextureSettings) -> int:
+    match model:
+        case ViewGenerator():
+            return model.settings.view.resolution_px
+        case TextToImage():
+            return picture_side(settings.prompted, model)
+        case _:
+            assert_never(model)
+
+
 def _painted_from_picture(
-    mesh: TexturedMesh, picture: Picture | None, settings: TextureSettings, model: ViewGenerator, progress: Progress
+    mesh: TexturedMesh,
+    cameras: list[Camera],
+    picture: Picture | None,
+    settings: TextureSettings,
+    model: ViewGenerator,
+    progress: Progress,
 ) -> _PaintedViews:
     if picture is None:
         raise ValueError("expected a picture for a view generator, got none")
     source = framed_source(picture, settings.picture, model, progress, side_px=SOURCE_PX)
     placed = place_picture(mesh, source, settings, progress)
-    cameras = target_cameras(mesh, settings, model.settings.view.resolution_px)
     projection = TextureProjection(mesh, cameras, settings.texture_size, progress=progress)
     joining = joining_views(projection, mesh, settings, progress)
     progress.stage("views", num_view_steps(settings, len(cameras)))
@@ -138,9 +156,13 @@ def _painted_from_picture(
 
 
 def _painted_from_prompt(
-    mesh: TexturedMesh, picture: Picture | None, settings: TextureSettings, model: TextToImage, progress: Progress
+    mesh: TexturedMesh,
+    cameras: list[Camera],
+    picture: Picture | None,
+    settings: TextureSettings,
+    model: TextToImage,
+    progress: Progress,
 ) -> _PaintedViews:
-    cameras = target_cameras(mesh, settings, picture_side(settings.prompted, model))
     projection = TextureProjection(mesh, cameras, settings.texture_size, progress=progress)
     texture, own = prompted_views(projection, mesh, picture, settings, model, progress)
     size = settings.texture_size if settings.prompted.canonical == "rgb" else settings.prompted.latent_texture_size
@@ -160,15 +182,12 @@ def bare(unwrapped: UnwrappedMesh) -> UnwrappedMesh:
 
 
 def target_cameras(mesh: TexturedMesh, settings: TextureSettings, side_px: int) -> list[Camera]:
-    """Return the cameras of the views, for the generator's pictures.
+    """Return the cameras of one of the sets that the settings name.
 
     Args:
         mesh: in the unit ball, with texture coordinates that do not overlap.
-        settings: which cameras.
-        side_px: of the generator's pictures.
-
-    Raises:
-        UserError: a file of cameras that cannot be used.
+        settings: which set, how many cameras, where they begin.
+        side_px: of the views.
     """
     size = {"width": side_px, "height": side_px}
     azimuth = settings.azimuth_degrees
@@ -181,11 +200,15 @@ def target_cameras(mesh: TexturedMesh, settings: TextureSettings, side_px: int) 
             return ring_and_poles_cameras(settings.num_views, **size, start_azimuth_degrees=azimuth)
         case "automatic":
             return automatic_cameras(mesh, settings.num_views, **size, start_azimuth_degrees=azimuth)
-        case file:
-            cameras = cameras_from_file(Path(file), **size)
-            if not cameras:
-                raise UserError(f"{file}: expected at least one camera, got none; choose another file.")
-            return cameras
+        case other:
+            raise ValueError(f"expected one of {', '.join(CAMERA_SETS)}, got {other!r}")
+
+
+def _stated_cameras(file: Path, side_px: int) -> list[Camera]:
+    cameras = cameras_from_file(file, width=side_px, height=side_px)
+    if not cameras:
+        raise UserError(f"{file}: expected at least one camera, got none; choose another file.")
+    return cameras
 
 
 def finished_texture(

@@ -16,6 +16,7 @@ from distill_core.models.settings import SolidNetworkSettings, ViewGeneratorSett
 from distill_core.models.view_generator import ViewGenerator
 from distill_core.progress import SilentProgress
 from distill_core.synchronization.strategies import STRATEGY_NAMES
+from distill_core.transforms_files import transforms_text
 from gs_integration.pipelines.report import recorded_run
 from gs_integration.pipelines.result_names import TEXTURE_RESULTS
 from gs_integration.pipelines.settings import GeneratorSettings, PictureSettings
@@ -91,7 +92,8 @@ def test_a_mesh_gets_the_picture_and_all_its_files(generator, picture, coloured_
     assert report["coverage"]["of_what_views_show"] > 0.9
     assert report["coverage"]["of_surface"] > 0.9
     assert len(report["consistency_psnr"]["views"]) == report["views"] == 7
-    assert set(report["seconds"]) >= {"unwrapping", "picture", "views on the mesh", "views", "texture", "turntable"}
+    stages = {"unwrapping", "picture", "picture on the mesh", "views on the mesh", "views", "texture", "turntable"}
+    assert set(report["seconds"]) >= stages
     assert len(list((tmp_path / "out" / "views").iterdir())) == 7
 
     # The file holds the mesh that was given, at its size and place, with the texture on it.
@@ -370,6 +372,20 @@ def test_what_cannot_be_done_is_said_in_a_sentence(options, words, files):
         assert words == "--strategy"
         assert refusal.value.code == 2
     assert not files["out"].exists()
+
+
+@pytest.mark.parametrize(
+    ("cameras", "words"), [([orbit_camera(0, 0, width=64, height=32)], "got 64 x 32"), ([], "camera")]
+)
+def test_a_file_of_cameras_is_refused_before_the_mesh_is_unwrapped(cameras, words, generator, picture, tmp_path: Path):
+    class NothingIsBegun(SilentProgress):
+        def stage(self, name: str, total: int | None) -> None:
+            raise AssertionError(name)
+
+    file = tmp_path / "transforms.json"
+    file.write_text(transforms_text(cameras, ["a.png" for _ in cameras]))
+    with pytest.raises(UserError, match=words):
+        texture_mesh(charted_box(), picture, settings(cameras=str(file)), generator, NothingIsBegun())
 
 
 @pytest.mark.parametrize("name", ["no_faces.glb", "nan_vertices.glb", "degenerate.obj"])
