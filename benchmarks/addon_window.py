@@ -154,7 +154,7 @@ def _look(window: BlenderWindow, distance: float) -> None:
         "view = area()[1].spaces.active.region_3d\n"
         "view.view_location = (0, 0, 0)\n"
         f"view.view_distance = {distance}\n"
-        "view.view_rotation = mathutils.Euler((1.2, 0, 0.45)).to_quaternion()"
+        "view.view_rotation = mathutils.Euler((1.25, 0, 0.2)).to_quaternion()"
     )
 
 

@@ -144,7 +144,7 @@ def _blender_row(settings: Settings, source: Path, workers: int, views: int, res
 
 def _fast_row(source: Path, views: int, resolution: int) -> dict[str, Any]:
     """The same records by the z-buffer renderer, in this process."""
-    from distill_core.records import MultiViewRecord, write_record
+    from distill_core.records.multi_view_record import MultiViewRecord, write_record
     from renderers.blender.rigs import make_rig
     from renderers.blender.settings import RigSettings
     from renderers.blender.tasks import object_seed

@@ -243,7 +243,7 @@ def _times(output: Path) -> dict[Path, int]:
 
 def _half_written(output: Path) -> int:
     """Folders under a record's name that are no whole record."""
-    from distill_core.records import read_record
+    from distill_core.records.multi_view_record import read_record
 
     count = 0
     for folder in output.glob("[!.]*/") if output.is_dir() else ():

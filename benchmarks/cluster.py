@@ -210,8 +210,8 @@ def _processor_seconds() -> float:
 
 def _bytes(settings: Settings, name: str) -> tuple[int, int]:
     """The mean size of a record, as a folder and in shards of the usual kind."""
-    from distill_core.records import read_record
-    from distill_core.shard_files import PictureEncoding, ShardWriter
+    from distill_core.records.multi_view_record import read_record
+    from distill_core.records.shard_files import PictureEncoding, ShardWriter
 
     records = _records(settings.folder / name)
     as_folders = sum(file.stat().st_size for record in records for file in record.rglob("*") if file.is_file())

@@ -32,7 +32,7 @@ def run(settings: Settings) -> dict[str, Any]:
     Args:
         settings: which models.
     """
-    from gs_integration.settings import capture_settings
+    from gs_integration.fitting.settings import capture_settings
 
     fit = capture_settings() if settings.iterations is None else capture_settings(iterations=settings.iterations)
     models = [
@@ -90,13 +90,13 @@ def unseen_cameras(resolution: int) -> list[Camera]:
 def _fit_and_compare(mesh: Any, resolution: int, fit: Any) -> dict[str, Any]:
     import torch
 
-    from distill_core.images import composite
     from distill_core.metrics import psnr
+    from distill_core.pictures.images import composite
     from distill_core.progress import SilentProgress
-    from gs_integration.initialization import splats_from_hull
-    from gs_integration.optimization import fit_splats
+    from gs_integration.fitting.initialization import splats_from_hull
+    from gs_integration.fitting.optimization import fit_splats
+    from gs_integration.fitting.visual_hull import visual_hull
     from gs_integration.rasterization.rasterize import rasterize
-    from gs_integration.visual_hull import visual_hull
 
     cameras, unseen = seen_cameras(resolution), unseen_cameras(resolution)
     pictures, truth = render_pictures(mesh, cameras), render_pictures(mesh, unseen)

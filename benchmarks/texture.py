@@ -162,12 +162,12 @@ def _time_of_steps(settings: Settings) -> dict[str, Any]:
     from distill_core.synchronization.loop import synchronize
     from distill_core.synchronization.steps import JointProcess
     from distill_core.synchronization.strategies import strategy_named
-    from gs_integration.joined_texture import final_views, joining_projection
     from gs_integration.pipelines.image_to_views import network_picture
-    from gs_integration.texture_denoising import ChanneledTexture, SurfaceColours
-    from gs_integration.texture_feedback import FedBack
-    from gs_integration.texture_gathering import gathered_texture
-    from gs_integration.texture_projection import TextureProjection
+    from gs_integration.texturing.joined_texture import final_views, joining_projection
+    from gs_integration.texturing.texture_denoising import ChanneledTexture, SurfaceColours
+    from gs_integration.texturing.texture_feedback import FedBack
+    from gs_integration.texturing.texture_gathering import gathered_texture
+    from gs_integration.texturing.texture_projection import TextureProjection
 
     generator = load_generator(settings.checkpoint, settings.device)
     mesh, side = ring(*_SECTIONS), generator.settings.view.resolution_px
@@ -222,7 +222,7 @@ def _memory(settings: Settings) -> list[dict[str, Any]]:
     """Bytes of all matrices of every pair of sizes."""
     import torch
 
-    from gs_integration.texture_projection import TextureProjection
+    from gs_integration.texturing.texture_projection import TextureProjection
 
     mesh, grid = ring(*_SECTIONS), []
     for size in settings.texture_sizes:
@@ -260,7 +260,7 @@ def _large_mesh(settings: Settings) -> dict[str, Any]:
 
     import trimesh
 
-    from distill_core.images import write_png
+    from distill_core.pictures.images import write_png
 
     tube_sections = max(3, round((settings.triangles / 4) ** 0.5))
     mesh = ring(-(-settings.triangles // (2 * tube_sections)), tube_sections)

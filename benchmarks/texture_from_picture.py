@@ -18,8 +18,8 @@ from gs_integration.pipelines.settings import GeneratorSettings
 from gs_integration.pipelines.texture_settings import TextureSettings
 
 if TYPE_CHECKING:
-    from distill_core.images import Picture
     from distill_core.models.view_generator import ViewGenerator
+    from distill_core.pictures.images import Picture
     from gs_integration.pipelines.texture_results import TexturedResult
     from renderers.meshes import TexturedMesh
 
@@ -172,7 +172,7 @@ def _keep(file: Path, result: "TexturedResult") -> None:
     import numpy as np
 
     from distill_core.cameras import orbit_camera
-    from distill_core.images import composite, resize_premultiplied, write_png
+    from distill_core.pictures.images import composite, resize_premultiplied, write_png
     from renderers.mesh_rendering import prepare, render_views
     from renderers.mesh_saving import wearing
 
@@ -187,8 +187,8 @@ def _keep(file: Path, result: "TexturedResult") -> None:
 
 
 def _draw(folder: Path, names: list[str]) -> None:
-    from distill_core.contact_sheet import contact_sheet
-    from distill_core.images import read_picture, write_png
+    from distill_core.pictures.contact_sheet import contact_sheet
+    from distill_core.pictures.images import read_picture, write_png
 
     strips = [read_picture(folder / "pictures" / f"{name}.png").rgba for name in names]
     write_png(folder / "comparison.png", contact_sheet(strips, _COLUMNS, names))

@@ -170,7 +170,7 @@ class _Truth:
         from distill_core.progress import SilentProgress
         from gs_integration.evaluation import compare_views
         from gs_integration.pipelines.texture_mesh import texture_mesh
-        from gs_integration.texture_scores import render_texture
+        from gs_integration.texturing.texture_scores import render_texture
 
         began = time.perf_counter()
         result: TexturedResult = texture_mesh(mesh, self.picture, settings, generator, SilentProgress())
@@ -193,7 +193,7 @@ class _Truth:
         """Write the shown views of a method side by side, and the picture with the true ones."""
         import numpy as np
 
-        from distill_core.images import composite, resize_premultiplied, write_png
+        from distill_core.pictures.images import composite, resize_premultiplied, write_png
 
         def strip(pictures: list["np.ndarray"]) -> "np.ndarray":
             small = [composite(resize_premultiplied(one, _SHOWN_PX, _SHOWN_PX), 1.0) for one in pictures]
@@ -240,8 +240,8 @@ def table(result: dict[str, Any]) -> str:
 
 def _draw(settings: Settings, names: list[str], wanted: list[tuple[str, int]]) -> None:
     """Lay the strips of the shown models out, those of one model after one another, two in a row."""
-    from distill_core.contact_sheet import contact_sheet
-    from distill_core.images import read_picture, write_png
+    from distill_core.pictures.contact_sheet import contact_sheet
+    from distill_core.pictures.images import read_picture, write_png
 
     strips, labels = [], []
     for name in names:

@@ -81,8 +81,8 @@ def round_trip(name: str, mesh: "TexturedMesh", settings: Settings) -> RoundTrip
     import torch
 
     from distill_core.metrics import psnr
-    from gs_integration.texture_projection import TextureProjection
-    from gs_integration.texture_scores import consistency_psnr, render_texture, seam_score
+    from gs_integration.texturing.texture_projection import TextureProjection
+    from gs_integration.texturing.texture_scores import consistency_psnr, render_texture, seam_score
     from renderers.mesh_rendering import prepare
     from renderers.unwrapping import ready_for_texturing
 
@@ -143,8 +143,8 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _draw(trips: list[RoundTrip], path: Path) -> None:
-    from distill_core.contact_sheet import contact_sheet
-    from distill_core.images import resize_premultiplied, write_png
+    from distill_core.pictures.contact_sheet import contact_sheet
+    from distill_core.pictures.images import resize_premultiplied, write_png
 
     shown = range(min(4, len(trips[0].truth)))
     pictures = [

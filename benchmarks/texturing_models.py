@@ -9,7 +9,7 @@ from benchmarks.evaluation_models import evaluation_meshes, evaluation_names, re
 from distill_core.cameras import orbit_camera
 
 if TYPE_CHECKING:
-    from distill_core.images import Picture
+    from distill_core.pictures.images import Picture
     from renderers.meshes import TexturedMesh
 
 PICTURE_PX = 512
@@ -71,7 +71,7 @@ def front_picture(mesh: "TexturedMesh") -> "Picture":
     Args:
         mesh: in the unit ball with z up.
     """
-    from distill_core.images import Picture
+    from distill_core.pictures.images import Picture
     from renderers.mesh_rendering import prepare
 
     camera = orbit_camera(0.0, PICTURE_ELEVATION_DEGREES, width=PICTURE_PX, height=PICTURE_PX)
@@ -114,7 +114,7 @@ def _validation_model(folder: Path, name: str) -> tuple["TexturedMesh", "Picture
 
 
 def _bare_mesh(assets: Path, file: str) -> tuple["TexturedMesh", "Picture"]:
-    from distill_core.images import read_picture
+    from distill_core.pictures.images import read_picture
     from renderers.meshes import load_mesh, normalised
 
     picture, up_axis = _PICTURES[file]

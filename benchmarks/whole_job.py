@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from benchmarks.evaluation_models import evaluation_models, render_pictures
 from distill_core.cameras import orbit_camera
 from distill_core.errors import UserError
-from distill_core.images import PICTURE_ENDINGS
+from distill_core.pictures.images import PICTURE_ENDINGS
 
 _PROGRAM = Path(__file__).resolve().parents[1] / "scripts" / "image_to_3dgs.py"
 _FILES = ("input.png", "transforms.json", "splats.ply", "turntable.mp4", "preview.png", "report.json")
@@ -110,7 +110,7 @@ def _write_picture(mesh: Any, variant: str, stem: Path) -> None:
     camera = orbit_camera(_AZIMUTH_DEGREES, _ELEVATION_DEGREES, width=width, height=height)
     picture = render_pictures(mesh, [camera])[0]
     if background is not None:
-        from distill_core.images import composite
+        from distill_core.pictures.images import composite
 
         picture = composite(picture, background)
     encoded = np.round(picture.transpose(1, 2, 0) * 255).clip(0, 255).astype(np.uint8)

@@ -50,7 +50,7 @@ class ONESTEP3D_PG_dataset(bpy.types.PropertyGroup):
     num_views: IntProperty(name="Views", description="Of each object", default=12, min=2, max=999)
     resolution: IntProperty(name="Pixels", description="Width and height of the pictures", default=256, min=8, max=8192)
     elevation_degrees: FloatProperty(
-        name="Height", description="Of the ring, in degrees above the horizon", default=15.0, min=-89.0, max=89.0
+        name="Height (°)", description="Of the ring above the horizon", default=15.0, min=-89.0, max=89.0
     )
     samples: IntProperty(
         name="Samples", description="Of each pixel, where Blender renders", default=32, min=1, max=4096

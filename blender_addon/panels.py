@@ -129,11 +129,11 @@ def _draw_job(layout: bpy.types.UILayout, state: JobState, context: bpy.types.Co
     icon = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "CANCEL"}.get(state.state, "SORTTIME")
     row.label(text=state.request.label, icon=icon)
     if state.ended:
-        if state.state != "cancelled":
-            row.label(text=duration(state.seconds))
         row.operator("onestep3d.run_again", text="", icon="FILE_REFRESH").number = state.number
         row.operator("onestep3d.open_job_folder", text="", icon="FILE_FOLDER").number = state.number
         row.operator("onestep3d.dismiss_job", text="", icon="X").number = state.number
+        if state.state != "cancelled":
+            layout.label(text=f"{'Done in' if state.state == 'done' else 'Failed after'} {duration(state.seconds)}")
     else:
         draw_progress(layout, state)
     if state.sentence:

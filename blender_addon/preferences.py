@@ -27,7 +27,7 @@ class ONESTEP3D_AP_preferences(bpy.types.AddonPreferences):
         name="Worker",
         description="The process that computes, in an environment of its own",
         items=(
-            ("INSTALLED", "Installed here", "In the environment that Install worker makes"),
+            ("INSTALLED", "Installed here", "In the environment that Install Worker makes"),
             ("PYTHON", "Another Python", "With a Python of this machine that has onestep3d"),
             ("SSH", "Another machine", "On a machine that ssh enters without asking for a password"),
         ),

@@ -37,7 +37,7 @@ class ONESTEP3D_PG_settings(bpy.types.PropertyGroup):
         name="Degrees", description="0 is level with the object, 89 is from above", default=15.0, min=-89.0, max=89.0
     )
     field_of_view_degrees: FloatProperty(
-        name="Field of view",
+        name="Field of view (°)",
         description="Vertical angle that the picture shows around the object: 40 for most photos, less for a long lens",
         default=40.0,
         min=5.0,
@@ -64,7 +64,7 @@ class ONESTEP3D_PG_settings(bpy.types.PropertyGroup):
     )
     num_views: IntProperty(name="Views", description="Number of views", default=16, min=4, max=64)
     ring_elevation_degrees: FloatProperty(
-        name="Height", description="Of the ring, in degrees above the horizon", default=15.0, min=-89.0, max=89.0
+        name="Height (°)", description="Of the ring above the horizon", default=15.0, min=-89.0, max=89.0
     )
     seed: IntProperty(name="Seed", description="The same seed gives the same views", default=0, min=0, max=2**31 - 1)
     steps: IntProperty(

@@ -63,7 +63,7 @@ class ONESTEP3D_PG_texture(bpy.types.PropertyGroup):
     )
     num_views: IntProperty(name="Views", description="Number of cameras", default=10, min=1, max=64)
     azimuth_degrees: FloatProperty(
-        name="Front",
+        name="Front (°)",
         description="From where the picture shows the mesh: 0 is from -Y, 90 from +X",
         default=0.0,
         min=-360.0,

@@ -24,7 +24,7 @@ def local_command(python: Path | None, idle_seconds: float, blender: str = "", *
         JobError: there is no Python.
     """
     if python is None:
-        raise JobError("There is no worker yet. Press Install worker, or choose a Python that has onestep3d.")
+        raise JobError("There is no worker yet. Press Install Worker, or choose a Python that has onestep3d.")
     renders = ["--blender", blender] if blender else []
     return [str(python), _ALONE if alone else _SAFE_PATH, *_MODULE, "--idle-seconds", f"{idle_seconds:g}", *renders]
 

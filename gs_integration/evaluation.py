@@ -14,7 +14,7 @@ import numpy.typing as npt
 from distill_core import metrics
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
-from distill_core.images import composite
+from distill_core.pictures.images import composite
 from gs_integration.row_log import RowLog
 from gs_integration.validation_views import ValidationObject
 

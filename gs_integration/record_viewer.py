@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from distill_core.records import RecordView
+from distill_core.records.multi_view_record import RecordView
 from gs_integration.viewer import add_cameras, open_server, serve
 
 _LARGEST_PICTURE_PX = 256

@@ -17,8 +17,8 @@ import numpy as np
 
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
-from distill_core.images import premultiply, unpremultiply
-from distill_core.records import read_record
+from distill_core.pictures.images import premultiply, unpremultiply
+from distill_core.records.multi_view_record import read_record
 
 
 @dataclass(frozen=True)

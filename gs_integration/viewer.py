@@ -11,7 +11,7 @@ import torch
 
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
-from distill_core.images import composite
+from distill_core.pictures.images import composite
 from gs_integration.rasterization.reference import rotation_matrices
 from gs_integration.splats import Splats
 

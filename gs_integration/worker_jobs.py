@@ -20,9 +20,9 @@ from gs_integration.protocol import MOST_ATTACHMENTS
 from gs_integration.worker_progress import JobProgress
 
 if TYPE_CHECKING:
-    from distill_core.images import Picture
     from distill_core.models.text_to_image import TextToImage
     from distill_core.models.view_generator import ViewGenerator
+    from distill_core.pictures.images import Picture
     from gs_integration.pipelines.report import RunRecord
     from gs_integration.pipelines.settings import GeneratorSettings
     from gs_integration.pipelines.texture_settings import TextureSettings
@@ -155,7 +155,7 @@ class Job:
         Raises:
             UserError: there is none, or it cannot be read.
         """
-        from distill_core.images import read_picture
+        from distill_core.pictures.images import read_picture
 
         return read_picture(self.file("picture"))
 
@@ -228,10 +228,10 @@ def image_to_splats(job: Job) -> Findings:
 
 def fit_splats(job: Job) -> Findings:
     """Splats of posed pictures, such as views that were kept; needs transforms.json and its pictures."""
+    from gs_integration.fitting.settings import FitRecordSettings
     from gs_integration.pipelines.fit_record import fit_record
     from gs_integration.pipelines.fit_record_files import save_fit
     from gs_integration.pipelines.report import recorded_run
-    from gs_integration.settings import FitRecordSettings
 
     settings = job.checked(FitRecordSettings)
     job.file("transforms")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from distill_core.progress import Progress
-from distill_core.records import LazyViews, MultiViewRecord
+from distill_core.records.multi_view_record import LazyViews, MultiViewRecord
 from renderers.blender.rigs import Normalisation, Rig
 from renderers.lighting import StudioLight, bake_light
 from renderers.mesh_rendering import RenderedViews, prepare, render_views

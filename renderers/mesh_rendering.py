@@ -12,7 +12,7 @@ import numpy as np
 
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
-from distill_core.srgb import linear_to_srgb
+from distill_core.pictures.srgb import linear_to_srgb
 from renderers import mesh_rendering_kernels as kernels
 from renderers.meshes import TexturedMesh
 from renderers.normals import shading_normals

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
-from distill_core.addresses import file_system
 from distill_core.errors import UserError
+from distill_core.records.addresses import file_system
 
 _LAST_FILE = "transforms.json"
 

@@ -13,7 +13,7 @@ import tyro
 from pydantic import Field
 
 from distill_core.progress import Progress
-from gs_integration.settings import FitRecordSettings
+from gs_integration.fitting.settings import FitRecordSettings
 from scripts.command_line import run, say
 
 

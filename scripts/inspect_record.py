@@ -94,7 +94,7 @@ def _say(inspected: "InspectedRecord") -> None:
 
 
 def _write(inspected: "InspectedRecord", folder: Path) -> None:
-    from distill_core.images import write_png
+    from distill_core.pictures.images import write_png
 
     folder.mkdir(parents=True, exist_ok=True)
     write_png(folder / "contact_sheet.png", inspected.sheet)

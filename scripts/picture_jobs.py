@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill_core.errors import UserError
-from distill_core.images import PICTURE_ENDINGS, Picture, read_picture
+from distill_core.pictures.images import PICTURE_ENDINGS, Picture, read_picture
 from distill_core.progress import Progress
 from gs_integration.output_folder import check_outside, check_replaceable
 from gs_integration.pipelines.report import RunRecord, file_sha256, recorded_run, versions, write_json

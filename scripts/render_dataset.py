@@ -106,8 +106,8 @@ def _write_report(folder: Path, report: dict[str, object]) -> None:
 
 def _write_sheet(folder: Path, records: list[str], store: "RecordStore") -> None:
     """The first view of each object, of the first hundred."""
-    from distill_core.contact_sheet import contact_sheet
-    from distill_core.images import decode_picture, write_png
+    from distill_core.pictures.contact_sheet import contact_sheet
+    from distill_core.pictures.images import decode_picture, write_png
 
     shown = records[:_SHEET_OBJECTS]
     pictures = []

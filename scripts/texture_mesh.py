@@ -47,7 +47,7 @@ class TextureMesh(TextureSettings):
 
 def main(settings: TextureMesh, progress: Progress) -> None:
     """Texture the mesh, write it, and say how well the views agree."""
-    from distill_core.images import read_picture
+    from distill_core.pictures.images import read_picture
     from gs_integration.output_folder import check_outside, check_replaceable
     from gs_integration.pipelines.report import recorded_run
     from gs_integration.pipelines.result_names import TEXTURE_RESULTS

@@ -13,15 +13,15 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from distill_core.ball_framing import FramedView, framed_view
 from distill_core.cameras import Camera
 from distill_core.carving import carve_frustum
 from distill_core.distillation.draw_variation import mirrored, recoloured
 from distill_core.distillation.solid import SilhouetteRays, SolidSet
 from distill_core.distillation.view_source import ViewSet
 from distill_core.errors import UserError
-from distill_core.record_sets import RecordSet
-from distill_core.records import MultiViewRecord
+from distill_core.records.ball_framing import FramedView, framed_view
+from distill_core.records.multi_view_record import MultiViewRecord
+from distill_core.records.record_sets import RecordSet
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from distill_core.contact_sheet import contact_sheet
-from distill_core.images import composite, read_picture, write_png
 from distill_core.models.checkpoint_loading import find_checkpoint, load_generator
+from distill_core.pictures.contact_sheet import contact_sheet
+from distill_core.pictures.images import composite, read_picture, write_png
 from distill_core.progress import Progress
 from gs_integration.evaluation import (
     SOURCE_VIEW,

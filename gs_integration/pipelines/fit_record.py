@@ -9,19 +9,19 @@ import torch
 
 from distill_core import metrics
 from distill_core.cameras import Camera
-from distill_core.colmap import read_sparse_points
 from distill_core.errors import UserError
-from distill_core.images import composite, resize_premultiplied
+from distill_core.pictures.images import composite, resize_premultiplied
 from distill_core.progress import Progress
-from distill_core.records import MultiViewRecord, holdout_split, read_record, record_splits
-from gs_integration.initialization import FAINT_OPACITY, splats_from_hull, splats_from_points, splats_random
-from gs_integration.optimization import FitResult, fit_splats
+from distill_core.records.colmap import read_sparse_points
+from distill_core.records.multi_view_record import MultiViewRecord, holdout_split, read_record, record_splits
+from gs_integration.fitting.initialization import FAINT_OPACITY, splats_from_hull, splats_from_points, splats_random
+from gs_integration.fitting.optimization import FitResult, fit_splats
+from gs_integration.fitting.plane_sweep import agreeing_points
+from gs_integration.fitting.settings import FitRecordSettings
+from gs_integration.fitting.visual_hull import HullGrid, visual_hull
 from gs_integration.pipelines.devices import splat_device, torch_device
-from gs_integration.plane_sweep import agreeing_points
 from gs_integration.rasterization.rasterize import rasterize
-from gs_integration.settings import FitRecordSettings
 from gs_integration.splats import Splats
-from gs_integration.visual_hull import HullGrid, visual_hull
 
 _OPAQUE_SHARE = 0.98
 """Pictures with hardly any transparent pixel show a scene, not an object cut out of one."""

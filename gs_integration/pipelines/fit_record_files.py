@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from distill_core.cameras import Camera
-from distill_core.contact_sheet import contact_sheet
-from distill_core.images import composite, resize_premultiplied, write_png
+from distill_core.pictures.contact_sheet import contact_sheet
+from distill_core.pictures.images import composite, resize_premultiplied, write_png
 from distill_core.progress import Progress
-from gs_integration.capture_orbit import capture_orbit
+from gs_integration.fitting.capture_orbit import capture_orbit
 from gs_integration.formats.arrays import Axes, SplatArrays
 from gs_integration.formats.ply import write_ply
 from gs_integration.output_folder import complete_folder

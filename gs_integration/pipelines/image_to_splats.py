@@ -12,18 +12,18 @@ from jaxtyping import Float
 
 from distill_core import metrics
 from distill_core.cameras import Camera
-from distill_core.images import Picture, resize_premultiplied
 from distill_core.models.view_generator import ViewGenerator
+from distill_core.pictures.images import Picture, resize_premultiplied
 from distill_core.progress import Progress
 from distill_core.solids import Solid
-from gs_integration.initialization import splats_from_hull, unproject
-from gs_integration.optimization import fit_splats
+from gs_integration.fitting.initialization import splats_from_hull, unproject
+from gs_integration.fitting.optimization import fit_splats
+from gs_integration.fitting.visual_hull import HullGrid, solid_grid, visual_hull
 from gs_integration.pipelines.image_to_views import image_to_views
 from gs_integration.pipelines.result_files import over_white, render_over_white
 from gs_integration.pipelines.results import GeneratedViews, SplatsFromPicture
 from gs_integration.pipelines.settings import ImageToSplatsSettings
 from gs_integration.splats import Splats
-from gs_integration.visual_hull import HullGrid, solid_grid, visual_hull
 
 FIT_PX = 256
 """Side of the pictures that splats are fitted to: the source keeps its detail, generated views are enlarged."""

@@ -15,15 +15,15 @@ from distill_core.camera_rigs import cameras_from_angles
 from distill_core.cameras import Camera, orbit_camera, orbit_rig
 from distill_core.diffusion.samplers import consistency_step, ddim_step
 from distill_core.errors import UserError
-from distill_core.framing import frame_object
-from distill_core.images import Picture, premultiply, resize_premultiplied, unpremultiply
-from distill_core.matting import remove_background
 from distill_core.models.condition import ViewCondition
 from distill_core.models.view_generator import ViewGenerator
+from distill_core.pictures.framing import frame_object
+from distill_core.pictures.images import Picture, premultiply, resize_premultiplied, unpremultiply
+from distill_core.pictures.matting import remove_background
+from distill_core.pictures.turned_views import ball_camera, turned_view
 from distill_core.progress import Progress
 from distill_core.rays import stack_cameras
 from distill_core.solids import Solid
-from distill_core.turned_views import ball_camera, turned_view
 from gs_integration.pipelines.results import FramedSource, GeneratedViews
 from gs_integration.pipelines.settings import (
     GENERATED_VIEW_PX,

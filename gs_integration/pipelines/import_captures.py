@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from distill_core.cameras import Camera, transform_cameras
-from distill_core.capture_normalisation import normalising_transform
 from distill_core.errors import UserError
-from distill_core.images import Picture, resize_premultiplied
-from distill_core.matting import remove_background
+from distill_core.pictures.images import Picture, resize_premultiplied
+from distill_core.pictures.matting import remove_background
 from distill_core.progress import Progress
-from distill_core.records import LazyViews, MultiViewRecord, read_record, write_record
+from distill_core.records.capture_normalisation import normalising_transform
+from distill_core.records.multi_view_record import LazyViews, MultiViewRecord, read_record, write_record
 from gs_integration.pipelines.import_settings import ImportSettings
 from renderers.sources.captures import Capture, find_captures
 

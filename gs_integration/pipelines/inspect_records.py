@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 from distill_core.camera_plot import camera_plot
-from distill_core.contact_sheet import CHECKERBOARD, contact_sheet
 from distill_core.errors import UserError
-from distill_core.images import resize_premultiplied
-from distill_core.record_checks import CheckedRecord, check_record
-from distill_core.records import MultiViewRecord, RecordView, read_record
-from distill_core.shard_sets import ShardSet, open_record_set
+from distill_core.pictures.contact_sheet import CHECKERBOARD, contact_sheet
+from distill_core.pictures.images import resize_premultiplied
+from distill_core.records.multi_view_record import MultiViewRecord, RecordView, read_record
+from distill_core.records.record_checks import CheckedRecord, check_record
+from distill_core.records.shard_sets import ShardSet, open_record_set
 
 _SHEET_VIEWS = 24
 _MOST_COLUMNS = 8

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from distill_core.diffusion.denoiser import Denoiser
 from distill_core.errors import UserError
-from distill_core.images import composite, read_picture, resize_premultiplied
 from distill_core.models.text_to_image import TextToImage
 from distill_core.models.text_to_image_loading import load_text_to_image
+from distill_core.pictures.images import composite, read_picture, resize_premultiplied
 from distill_core.synchronization.gaussian_field import GaussianField, periodic_component
 from gs_integration.pipelines.synchronization_settings import (
     AmbiguousSettings,

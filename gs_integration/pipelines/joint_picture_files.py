@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from distill_core.contact_sheet import contact_sheet
-from distill_core.images import write_png
+from distill_core.pictures.contact_sheet import contact_sheet
+from distill_core.pictures.images import write_png
 from gs_integration.output_folder import complete_folder
 from gs_integration.pipelines.report import RunRecord, write_json
 from gs_integration.pipelines.result_names import JOINT_RESULTS

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from distill_core.errors import UserError
-from distill_core.record_sets import RecordFolders
-from distill_core.shard_files import INDEX_FILE, PictureEncoding, ShardWriter
+from distill_core.records.record_sets import RecordFolders
+from distill_core.records.shard_files import INDEX_FILE, PictureEncoding, ShardWriter
 from gs_integration.output_folder import check_replaceable, complete_folder
 from gs_integration.pipelines.report import RunRecord, write_json
 from gs_integration.pipelines.shard_settings import ShardSettings

@@ -4,11 +4,11 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill_core.contact_sheet import contact_sheet
 from distill_core.errors import UserError
-from distill_core.images import write_png
+from distill_core.pictures.contact_sheet import contact_sheet
+from distill_core.pictures.images import write_png
 from distill_core.progress import Progress
-from distill_core.records import read_record, write_record
+from distill_core.records.multi_view_record import read_record, write_record
 from gs_integration.pipelines.render_models_settings import RenderModelsSettings
 from gs_integration.pipelines.report import RunRecord, file_sha256, write_json
 from renderers.blender.job_folder import opened_job

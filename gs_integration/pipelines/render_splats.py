@@ -9,10 +9,10 @@ import torch
 
 from distill_core.cameras import Camera
 from distill_core.errors import UserError
-from distill_core.images import unpremultiply, write_png
-from distill_core.lens_distortion import undistorted_camera
+from distill_core.pictures.images import unpremultiply, write_png
 from distill_core.progress import Progress
-from distill_core.transforms_files import stated_views, transforms_text
+from distill_core.records.lens_distortion import undistorted_camera
+from distill_core.records.transforms_files import stated_views, transforms_text
 from gs_integration.output_folder import complete_folder
 from gs_integration.pipelines.devices import splat_device, torch_device
 from gs_integration.pipelines.report import RunRecord, write_json

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 
 from distill_core.cameras import Camera
-from distill_core.contact_sheet import contact_sheet
-from distill_core.images import composite, resize_premultiplied, write_png
-from distill_core.transforms_files import transforms_text
+from distill_core.pictures.contact_sheet import contact_sheet
+from distill_core.pictures.images import composite, resize_premultiplied, write_png
+from distill_core.records.transforms_files import transforms_text
 from gs_integration import splat_files
 from gs_integration.formats.arrays import axes_rotation
 from gs_integration.rasterization.rasterize import rasterize

@@ -5,8 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gs_integration.fitting.settings import FitSettings
 from gs_integration.formats.arrays import Axes
-from gs_integration.settings import FitSettings
 
 GENERATED_VIEW_PX = 128
 """Side of the generator's pictures in pixels."""

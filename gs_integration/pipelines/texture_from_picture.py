@@ -22,19 +22,19 @@ from distill_core.rays import stack_cameras
 from distill_core.synchronization.loop import Synchronized, synchronize
 from distill_core.synchronization.steps import JointProcess
 from distill_core.synchronization.strategies import strategy_named
-from gs_integration.joined_texture import final_views, joining_projection, known_in_views
-from gs_integration.picture_on_mesh import fitted_camera, picture_texture, stretched_camera
 from gs_integration.pipelines.image_to_views import network_picture
 from gs_integration.pipelines.results import FramedSource
 from gs_integration.pipelines.texture_preview import preview_on
 from gs_integration.pipelines.texture_relatives import relative_views
 from gs_integration.pipelines.texture_results import Lifted
 from gs_integration.pipelines.texture_settings import TextureSettings
-from gs_integration.texture_denoising import ChanneledTexture, KnownTexture, SurfaceColours
-from gs_integration.texture_feedback import FedBack
-from gs_integration.texture_gathering import gathered_texture
-from gs_integration.texture_methods import SurfaceViews
-from gs_integration.texture_projection import TextureProjection
+from gs_integration.texturing.joined_texture import final_views, joining_projection, known_in_views
+from gs_integration.texturing.picture_on_mesh import fitted_camera, picture_texture, stretched_camera
+from gs_integration.texturing.texture_denoising import ChanneledTexture, KnownTexture, SurfaceColours
+from gs_integration.texturing.texture_feedback import FedBack
+from gs_integration.texturing.texture_gathering import gathered_texture
+from gs_integration.texturing.texture_methods import SurfaceViews
+from gs_integration.texturing.texture_projection import TextureProjection
 from renderers.mesh_rendering import prepare, render_depth, render_views
 from renderers.meshes import TexturedMesh
 

@@ -13,10 +13,10 @@ from torch import Tensor
 from distill_core.diffusion.denoiser import Denoiser
 from distill_core.diffusion.time_grids import uniform_times
 from distill_core.errors import UserError
-from distill_core.images import Picture, composite
 from distill_core.models.control_pictures import depth_control, normal_control
 from distill_core.models.text_to_image import TextCondition, TextToImage
 from distill_core.models.view_directions import neighbouring_views, view_words
+from distill_core.pictures.images import Picture, composite
 from distill_core.progress import Progress
 from distill_core.synchronization.loop import synchronize
 from distill_core.synchronization.projections import Projection
@@ -26,10 +26,10 @@ from gs_integration.pipelines.sampler_names import sampler_named
 from gs_integration.pipelines.text_to_image_settings import PromptedTextureSettings, SamplerName
 from gs_integration.pipelines.texture_preview import preview_on
 from gs_integration.pipelines.texture_settings import TextureSettings
-from gs_integration.texture_denoising import ChanneledTexture
-from gs_integration.texture_gathering import gathered_texture
-from gs_integration.texture_latents import EncodedTexture, OnBackground
-from gs_integration.texture_projection import TextureProjection
+from gs_integration.texturing.texture_denoising import ChanneledTexture
+from gs_integration.texturing.texture_gathering import gathered_texture
+from gs_integration.texturing.texture_latents import EncodedTexture, OnBackground
+from gs_integration.texturing.texture_projection import TextureProjection
 from renderers.mesh_rendering import prepare, render_views
 from renderers.meshes import TexturedMesh
 

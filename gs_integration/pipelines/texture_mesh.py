@@ -16,9 +16,9 @@ from torch import Tensor
 
 from distill_core.cameras import Camera, orbit_rig
 from distill_core.errors import UserError
-from distill_core.images import Picture
 from distill_core.models.text_to_image import TextToImage
 from distill_core.models.view_generator import ViewGenerator
+from distill_core.pictures.images import Picture
 from distill_core.progress import Progress
 from gs_integration.pipelines.image_to_views import framed_source
 from gs_integration.pipelines.texture_from_picture import PlacedPicture, joining_views, joint_views, place_picture
@@ -26,16 +26,16 @@ from gs_integration.pipelines.texture_from_prompt import picture_side, prompted_
 from gs_integration.pipelines.texture_relatives import num_view_steps
 from gs_integration.pipelines.texture_results import TexturedResult
 from gs_integration.pipelines.texture_settings import CAMERA_SETS, TextureSettings
-from gs_integration.texture_cameras import (
+from gs_integration.texturing.texture_cameras import (
     RING_ELEVATION_DEGREES,
     automatic_cameras,
     cameras_from_file,
     ring_and_poles_cameras,
 )
-from gs_integration.texture_denoising import KnownTexture
-from gs_integration.texture_filling import fill_texture
-from gs_integration.texture_projection import TextureProjection
-from gs_integration.texture_scores import consistency_psnr, render_texture, seam_score
+from gs_integration.texturing.texture_denoising import KnownTexture
+from gs_integration.texturing.texture_filling import fill_texture
+from gs_integration.texturing.texture_projection import TextureProjection
+from gs_integration.texturing.texture_scores import consistency_psnr, render_texture, seam_score
 from renderers.meshes import TexturedMesh, normalised
 from renderers.unwrapping import UnwrappedMesh, ready_for_texturing, with_new_coordinates
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from gs_integration.texture_projection import TextureProjection
+from gs_integration.texturing.texture_projection import TextureProjection
 
 
 def preview_on(projection: TextureProjection) -> Callable[[torch.Tensor], np.ndarray]:

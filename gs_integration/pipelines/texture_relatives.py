@@ -13,7 +13,7 @@ from distill_core.diffusion.time_grids import uniform_times
 from distill_core.progress import Progress
 from distill_core.synchronization.loop import Synchronized
 from gs_integration.pipelines.texture_settings import RelativeMethod, TextureSettings
-from gs_integration.texture_methods import SurfaceViews, distilled_surface, nearest_first, painted_surface
+from gs_integration.texturing.texture_methods import SurfaceViews, distilled_surface, nearest_first, painted_surface
 
 
 def num_view_steps(settings: TextureSettings, num_views: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from distill_core.cameras import Camera, orbit_camera
-from distill_core.images import write_png
+from distill_core.pictures.images import write_png
 from distill_core.progress import Progress
 from gs_integration.output_folder import complete_folder
 from gs_integration.pipelines import result_files
@@ -17,8 +17,8 @@ from gs_integration.pipelines.report import RunRecord, write_json
 from gs_integration.pipelines.result_names import TEXTURE_RESULTS
 from gs_integration.pipelines.results import FramedSource
 from gs_integration.pipelines.texture_settings import TextureSettings
-from gs_integration.texture_projection import TextureCoverage
-from gs_integration.texture_scores import SeamScore
+from gs_integration.texturing.texture_projection import TextureCoverage
+from gs_integration.texturing.texture_scores import SeamScore
 from gs_integration.turntable import write_film
 from renderers.mesh_rendering import RenderableMesh, prepare, render_views
 from renderers.mesh_saving import save_glb, wearing

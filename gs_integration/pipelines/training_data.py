@@ -7,8 +7,8 @@ from pathlib import Path
 
 from distill_core.distillation.record_views import RecordViews, RecordViewsSettings
 from distill_core.errors import UserError
-from distill_core.shard_files import INDEX_FILE
-from distill_core.shard_sets import open_record_set
+from distill_core.records.shard_files import INDEX_FILE
+from distill_core.records.shard_sets import open_record_set
 from gs_integration.pipelines.training_settings import TrainingJob
 from renderers.training_views import TrainingViews, TrainingViewsSettings
 

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from distill_core.cameras import Camera
 from distill_core.guide import guide_from_surface
-from distill_core.images import premultiply, unpremultiply
 from distill_core.models.view_generator import ViewGenerator
+from distill_core.pictures.images import premultiply, unpremultiply
 from distill_core.progress import SilentProgress
 from distill_core.rays import stack_cameras
 from gs_integration.evaluation import ViewPredictor
-from gs_integration.initialization import splats_from_hull
+from gs_integration.fitting.initialization import splats_from_hull
 from gs_integration.pipelines.image_to_splats import solid_of_views, splats_of_views
 from gs_integration.pipelines.image_to_views import generate_views, straight_pictures, view_condition, view_rig
 from gs_integration.pipelines.results import FramedSource, GeneratedViews

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float32, UInt16
 
 from distill_core.cameras import Camera
-from distill_core.images import unpremultiply
-from distill_core.srgb import linear_to_srgb
+from distill_core.pictures.images import unpremultiply
+from distill_core.pictures.srgb import linear_to_srgb
 from renderers.blender.multilayer_exr import DamagedExr, read_channels, read_texts
 
 _DIFFUSE_COLOUR, _OBJECT_INDEX = "DiffCol", "IndexOB"

@@ -9,7 +9,7 @@ import numpy as np
 from distill_core.camera_rigs import cameras_from_angles, picture_and_ring
 from distill_core.cameras import Camera, look_at, orbit_camera, orbit_rig
 from distill_core.errors import UserError
-from distill_core.transforms_files import stated_views
+from distill_core.records.transforms_files import stated_views
 from renderers.blender.settings import RigSettings
 
 Normalisation = Literal["unit-ball", "longest-side"]

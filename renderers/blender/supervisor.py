@@ -18,7 +18,7 @@ import numpy as np
 
 from distill_core.errors import UserError
 from distill_core.progress import Progress
-from distill_core.records import LazyViews, MultiViewRecord, write_record
+from distill_core.records.multi_view_record import LazyViews, MultiViewRecord, write_record
 from renderers.blender.job_folder import Entry, JobFolder
 from renderers.blender.model_checks import check_model
 from renderers.blender.multilayer_exr import DamagedExr

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from distill_core import co3d
-from distill_core.colmap import find_colmap_model, images_folder
 from distill_core.errors import UserError
-from distill_core.records import (
+from distill_core.records.colmap import find_colmap_model, images_folder
+from distill_core.records.multi_view_record import (
     MultiViewRecord,
+    co3d,
     read_co3d_sequence,
     read_colmap,
     read_record,

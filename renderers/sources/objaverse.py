@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from distill_core.compressed_json import read_compressed_json
 from distill_core.errors import UserError
+from distill_core.records.compressed_json import read_compressed_json
 from renderers.sources.objects import SourceObject
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from distill_core.records import MultiViewRecord, read_record, write_record
+from distill_core.records.multi_view_record import MultiViewRecord, read_record, write_record
 from renderers.blender.rigs import Rig
 from renderers.blender.settings import DatasetSettings
 from renderers.blender.supervisor import raw_to_record

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from distill_core.cameras import Camera
-from distill_core.transforms_files import stated_views
+from distill_core.records.transforms_files import stated_views
 from renderers.mesh_rendering import prepare, render_views
 from renderers.meshes import load_mesh
 from tests.blender.addon_process import run_addon

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill_core.records import read_record
+from distill_core.records.multi_view_record import read_record
 from tests.blender.addon_process import run_addon
 
 pytestmark = pytest.mark.blender

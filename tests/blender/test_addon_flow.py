@@ -133,7 +133,7 @@ found["splats"] = len(bpy.context.view_layer.objects.active.data.vertices)
         tmp_path,
         picture=picture,
     )
-    from distill_core.images import read_picture
+    from distill_core.pictures.images import read_picture
 
     pictures = [read_picture(Path(folder) / "inputs" / "picture.png").rgba for folder in found["files"]]
     assert abs(pictures[0] - pictures[1]).max() <= 1 / 255
@@ -180,7 +180,7 @@ found["given"] = [
 """,
         tmp_path,
     )
-    from distill_core.images import read_picture
+    from distill_core.pictures.images import read_picture
 
     rgba = read_picture(Path(found["folder"]) / "inputs" / "picture.png").rgba
     assert rgba.shape == (4, 64, 96)

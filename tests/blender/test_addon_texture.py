@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from distill_core.cameras import Camera, transform_cameras
-from distill_core.transforms_files import stated_views
-from gs_integration.texture_cameras import ring_and_poles_cameras
+from distill_core.records.transforms_files import stated_views
+from gs_integration.texturing.texture_cameras import ring_and_poles_cameras
 from renderers.mesh_rendering import prepare, render_views
 from renderers.meshes import load_mesh
 from tests.blender.addon_process import run_addon

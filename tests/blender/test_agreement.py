@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distill_core.cameras import Camera, look_at, orbit_camera
-from distill_core.records import MultiViewRecord, RecordView
+from distill_core.records.multi_view_record import MultiViewRecord, RecordView
 from renderers.blender.rigs import Rig
 from renderers.blender.settings import DatasetSettings, RenderSettings
 from renderers.blender.up_axis import CUSTOMARY_UP

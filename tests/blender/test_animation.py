@@ -10,7 +10,7 @@ import pytest
 import trimesh
 
 from distill_core.cameras import orbit_camera
-from distill_core.records import MultiViewRecord, read_record
+from distill_core.records.multi_view_record import MultiViewRecord, read_record
 from renderers.blender.multilayer_exr import read_channels
 from renderers.blender.rigs import Rig, make_rig
 from renderers.blender.settings import AnimationSettings, DatasetSettings, RenderSettings, RigSettings

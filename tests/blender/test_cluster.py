@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from distill_core.records import read_record
+from distill_core.records.multi_view_record import read_record
 from tests.blender.shapes import box_and_balls, write_ply
 from tests.blender.test_jobs import PATIENCE_SECONDS, PROGRAM, QUICK, render, report
 from tests.scripts.processes import REPOSITORY, environment

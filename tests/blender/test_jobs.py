@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.blender_kills import children, contents
-from distill_core.records import read_record
+from distill_core.records.multi_view_record import read_record
 from renderers.blender.worker_process import worker_command
 from tests.blender.shapes import box_and_balls, write_ply
 from tests.scripts.processes import REPOSITORY, environment, start_program

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from distill_core.records import read_record
+from distill_core.records.multi_view_record import read_record
 from tests.blender.test_jobs import QUICK, render, report
 from tests.renderers.sources.test_by_layout import UIDS, a_download
 

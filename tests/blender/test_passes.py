@@ -12,8 +12,8 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from distill_core.cameras import orbit_camera
-from distill_core.records import MultiViewRecord
-from distill_core.srgb import linear_to_srgb
+from distill_core.pictures.srgb import linear_to_srgb
+from distill_core.records.multi_view_record import MultiViewRecord
 from renderers.blender.multilayer_exr import read_texts
 from renderers.blender.passes import reported_seconds
 from renderers.blender.rigs import Rig

@@ -25,7 +25,7 @@ def test_the_local_command_names_python_idle_time_and_blender(commands: ModuleTy
 
 def test_without_a_worker_the_sentence_says_what_to_press(commands: ModuleType) -> None:
     requests = importlib.import_module("onestep3d_addon.job_requests")
-    with pytest.raises(requests.JobError, match="Press Install worker"):
+    with pytest.raises(requests.JobError, match="Press Install Worker"):
         commands.local_command(None, 600.0)
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from distill_core.errors import UserError
-from distill_core.images import composite, read_picture
 from distill_core.metrics import psnr
-from distill_core.records import read_record
+from distill_core.pictures.images import composite, read_picture
+from distill_core.records.multi_view_record import read_record
 from gs_integration.formats.by_ending import read_splat_file
 from gs_integration.formats.ply import read_ply
 from gs_integration.rasterization.rasterize import rasterize

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from distill_core.errors import UserError
-from distill_core.images import PICTURE_ENDINGS
+from distill_core.pictures.images import PICTURE_ENDINGS
 from scripts.picture_jobs import result_names
 from tests.end_to_end.jobs import SHORT, SPLAT_FILES, TWO_ANGLES, VIEW_FILES, copies, entries, make_splats, make_views
 from tests.scripts.processes import REPOSITORY, allowed_seconds, environment, interrupt, run_program, start_program

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from distill_core.images import composite, read_picture
 from distill_core.metrics import psnr
-from distill_core.records import read_record
+from distill_core.pictures.images import composite, read_picture
+from distill_core.records.multi_view_record import read_record
 from gs_integration import worker
 from gs_integration.protocol import write_files
 from gs_integration.rasterization.rasterize import rasterize

@@ -10,7 +10,7 @@ from distill_core.synchronization.score_distillation import distill_canonical, d
 from gs_integration.rasterization.rasterize import rasterize
 from gs_integration.splat_projection import SplatProjection
 from gs_integration.splats import Splats
-from gs_integration.texture_projection import TextureProjection
+from gs_integration.texturing.texture_projection import TextureProjection
 from tests.distill_core.diffusion.gaussian import GaussianDenoiser
 from tests.renderers.texturable_meshes import charted_box
 

@@ -10,8 +10,8 @@ import pytest
 
 from distill_core.camera_conventions import pose_to_opengl
 from distill_core.cameras import Camera, look_at
-from distill_core.records import MultiViewRecord, read_record, write_record
-from tests.distill_core.record_folders import ball_record, ball_view
+from distill_core.records.multi_view_record import MultiViewRecord, read_record, write_record
+from tests.distill_core.records.record_folders import ball_record, ball_view
 from tests.scripts.processes import REPOSITORY
 
 pytestmark = pytest.mark.nerfstudio

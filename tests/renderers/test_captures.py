@@ -8,9 +8,9 @@ import pytest
 from distill_core.camera_conventions import pose_to_colmap
 from distill_core.cameras import orbit_rig
 from distill_core.errors import UserError
-from distill_core.images import write_png
+from distill_core.pictures.images import write_png
 from renderers.sources.captures import find_captures
-from tests.distill_core.test_co3d import frame, write_annotations
+from tests.distill_core.records.test_co3d import frame, write_annotations
 
 
 def write_colmap(folder: Path, *, model: str = "sparse/0", pictures: int = 3) -> None:

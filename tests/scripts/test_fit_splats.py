@@ -8,8 +8,8 @@ import pytest
 from distill_core.cameras import orbit_rig
 from distill_core.errors import UserError
 from distill_core.progress import SilentProgress
-from distill_core.records import MultiViewRecord, write_record
-from gs_integration.settings import capture_settings
+from distill_core.records.multi_view_record import MultiViewRecord, write_record
+from gs_integration.fitting.settings import capture_settings
 from scripts.fit_splats import FitSplats, main
 from tests.scripts.processes import run_program
 

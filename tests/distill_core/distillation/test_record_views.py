@@ -7,11 +7,11 @@ import torch
 
 from distill_core.distillation.record_views import RecordViews, RecordViewsSettings
 from distill_core.errors import UserError
-from distill_core.record_sets import RecordFolders, split_of
-from distill_core.records import LazyViews, MultiViewRecord, read_record, write_record
-from distill_core.shard_files import PictureEncoding, ShardWriter
-from distill_core.shard_sets import ShardSet
-from tests.distill_core.record_folders import RADIUS, ball_record, write_balls
+from distill_core.records.multi_view_record import LazyViews, MultiViewRecord, read_record, write_record
+from distill_core.records.record_sets import RecordFolders, split_of
+from distill_core.records.shard_files import PictureEncoding, ShardWriter
+from distill_core.records.shard_sets import ShardSet
+from tests.distill_core.records.record_folders import RADIUS, ball_record, write_balls
 
 SMALL = RecordViewsSettings(resolution_px=16)
 

@@ -6,9 +6,9 @@ import pytest
 from distill_core.cameras import orbit_rig
 from distill_core.errors import UserError
 from distill_core.progress import SilentProgress
-from distill_core.records import MultiViewRecord, write_record
+from distill_core.records.multi_view_record import MultiViewRecord, write_record
+from gs_integration.fitting.settings import FitRecordSettings, capture_settings
 from gs_integration.pipelines.fit_record import fit_record
-from gs_integration.settings import FitRecordSettings, capture_settings
 
 SHORT = FitRecordSettings(
     fit=capture_settings(iterations=40, num_splats=600, max_splats=800, refinements=2, harmonics_degree=0),

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from distill_core.cameras import orbit_angles
 from distill_core.progress import SilentProgress
-from distill_core.records import read_record
+from distill_core.records.multi_view_record import read_record
 from gs_integration.pipelines.import_captures import import_captures
 from gs_integration.pipelines.import_settings import ImportSettings
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from distill_core.errors import UserError
-from distill_core.images import read_picture
-from distill_core.records import read_record
-from distill_core.shard_files import PictureEncoding, ShardWriter
+from distill_core.pictures.images import read_picture
+from distill_core.records.multi_view_record import read_record
+from distill_core.records.shard_files import PictureEncoding, ShardWriter
 from gs_integration.pipelines.inspect_records import (
     FoundRecord,
     find_records,
@@ -16,7 +16,7 @@ from gs_integration.pipelines.inspect_records import (
     view_sheet,
 )
 from gs_integration.record_viewer import start_record_viewer, surface_colours
-from tests.distill_core.record_folders import ball_record, write_balls
+from tests.distill_core.records.record_folders import ball_record, write_balls
 from tests.scripts.processes import run_program
 
 

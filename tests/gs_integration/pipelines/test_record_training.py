@@ -15,7 +15,7 @@ from distill_core.progress import SilentProgress
 from gs_integration.pipelines.make_shards import make_shards
 from gs_integration.pipelines.report import recorded_run
 from gs_integration.pipelines.shard_settings import ShardSettings
-from tests.distill_core.record_folders import write_balls
+from tests.distill_core.records.record_folders import write_balls
 from tests.gs_integration.pipelines.record_training import run
 
 STEPS = 6

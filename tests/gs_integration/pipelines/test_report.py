@@ -16,8 +16,8 @@ class Settings(BaseModel):
 def test_the_report_repeats_what_was_said_and_done():
     with recorded_run(SilentProgress(), command="python x.py", checkpoint={"name": "small", "sha256": "ab"}) as run:
         run.progress.stage("views", 1)
-        logging.getLogger("distill_core.images").warning("%d frames", 4)
-        logging.getLogger("distill_core.images").warning("%d frames", 4)
+        logging.getLogger("distill_core.pictures.images").warning("%d frames", 4)
+        logging.getLogger("distill_core.pictures.images").warning("%d frames", 4)
         run.progress.stage("fit", None)
         report = run.report(Settings(), elevation_degrees=20.0)
     assert report["command"] == "python x.py"

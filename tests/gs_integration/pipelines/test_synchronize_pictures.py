@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from distill_core.errors import Cancelled, UserError
-from distill_core.images import read_picture, write_png
+from distill_core.pictures.images import read_picture, write_png
 from distill_core.progress import SilentProgress
 from gs_integration.pipelines.joint_picture_files import curves, save_joint_pictures, zoom_frames
 from gs_integration.pipelines.report import recorded_run

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from distill_core.cameras import orbit_camera, orbit_rig
 from distill_core.errors import Cancelled, UserError
-from distill_core.images import Picture, read_picture, write_png
 from distill_core.models.control_pictures import depth_control
 from distill_core.models.text_to_image import TextCondition, TextToImage
 from distill_core.models.text_to_image_loading import load_text_to_image
+from distill_core.pictures.images import Picture, read_picture, write_png
 from distill_core.progress import SilentProgress
 from gs_integration.pipelines.report import recorded_run
 from gs_integration.pipelines.result_names import TEXTURE_RESULTS
@@ -21,7 +21,7 @@ from gs_integration.pipelines.text_to_image_settings import PromptedTextureSetti
 from gs_integration.pipelines.texture_from_prompt import prompted_condition
 from gs_integration.pipelines.texture_mesh import texture_mesh
 from gs_integration.pipelines.texture_settings import TextureSettings
-from gs_integration.texture_projection import TextureProjection
+from gs_integration.texturing.texture_projection import TextureProjection
 from renderers.mesh_rendering import prepare, render_views
 from renderers.mesh_saving import save_glb
 from renderers.meshes import load_mesh

@@ -9,14 +9,14 @@ import torch
 
 from distill_core.cameras import orbit_camera
 from distill_core.errors import Cancelled, UserError
-from distill_core.images import Picture, read_picture, write_png
 from distill_core.metrics import psnr
 from distill_core.models.checkpoint_loading import new_generator, save_generator
 from distill_core.models.settings import SolidNetworkSettings, ViewGeneratorSettings, ViewNetworkSettings
 from distill_core.models.view_generator import ViewGenerator
+from distill_core.pictures.images import Picture, read_picture, write_png
 from distill_core.progress import SilentProgress
+from distill_core.records.transforms_files import transforms_text
 from distill_core.synchronization.strategies import STRATEGY_NAMES
-from distill_core.transforms_files import transforms_text
 from gs_integration.pipelines.report import recorded_run
 from gs_integration.pipelines.result_names import TEXTURE_RESULTS
 from gs_integration.pipelines.settings import GeneratorSettings, PictureSettings
@@ -119,7 +119,7 @@ def test_a_mesh_gets_the_picture_and_all_its_files(generator, picture, coloured_
 
 def _trusted(result, texture_size: int = 256) -> np.ndarray:
     """Where the picture's pixels lie on the texture, as a picture."""
-    from gs_integration.picture_on_mesh import picture_texture
+    from gs_integration.texturing.picture_on_mesh import picture_texture
 
     source = result.source
     known = picture_texture(result.unwrapped.mesh, source.rgba, source.camera, texture_size, SilentProgress())

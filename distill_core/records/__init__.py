@@ -1,0 +1,1 @@
+"""Records: folders and shards of posed pictures, and the layouts of other programs."""
