@@ -166,6 +166,11 @@ def _show_material(material: Any) -> None:
 
 def _import_dae(path: str, _up_axis: str | None, _animated: bool) -> None:
     _call(_DAE, path, import_units=False)
+    if not any(thing.type == "MESH" and thing.data.polygons for thing in bpy.data.objects):
+        raise Refused(
+            f"{os.path.basename(path)}: Blender's importer found no mesh in it, as where an id has spaces; export it "
+            "as .glb."
+        )
 
 
 def _import_usd(path: str, _up_axis: str | None, _animated: bool) -> None:

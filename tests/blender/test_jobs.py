@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -221,6 +222,7 @@ for _ in range(2):
 # Not through bpy.ops, which would unfold it first.
 _bpy.ops.call("wm.save_as_mainfile", {{"filepath": {str(folder / "bomb.blend")!r}}})
 import os
+import re
 os._exit(0)
 """
     scratch = {"BLENDER_USER_RESOURCES": str(folder.parent / "blender_user")}
@@ -244,6 +246,12 @@ def test_hostile_models_cost_themselves_alone(shared_assets: Path, tmp_path: Pat
     (source / "claims.ply").write_bytes(claim.encode() + bytes(36))
     depth = 200_000  # Blender's reader follows it until its stack ends
     (source / "crash.usda").write_text("#usda 1.0\n" + 'def Xform "a" {\n' * depth + "}" * depth)
+    air = (bad.parent / "eval" / "cesium_air" / "Cesium_Air.dae").read_text()
+    geometry = re.findall(r'<geometry id="([^"]+)"', air)
+    assert geometry
+    for name in geometry:
+        air = air.replace(f'"{name}"', f'"{name} 1"').replace(f'"#{name}"', f'"#{name} 1"')
+    (source / "spaces.dae").write_text(air)
     write_ply(box_and_balls(), source / "good.ply")
     limits = ["--time-limit-seconds", "60", "--memory-limit-gib", "2"]
     status, text = render(source, tmp_path / "out", *QUICK, *limits)
@@ -257,6 +265,7 @@ def test_hostile_models_cost_themselves_alone(shared_assets: Path, tmp_path: Pat
         "node_cycle.glb": "cycle",
         "nan_vertices.glb": "finite",
         "no_faces.obj": "no faces",
+        "spaces.dae": "an id has spaces",
         "claims.ply": "incomplete",
         "crash.usda": "SIGSEGV",
     }.items():
