@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from distill_core.cameras import Camera, orbit_rig
-from distill_core.errors import UserError
 from distill_core.models.text_to_image import TextToImage
 from distill_core.models.view_generator import ViewGenerator
 from distill_core.pictures.images import Picture
@@ -93,7 +92,9 @@ def texture_mesh(
     """
     side_px = _view_side_px(model, settings)
     # A file of cameras that cannot be used is refused before the mesh is unwrapped, which may take minutes.
-    stated = None if settings.cameras in CAMERA_SETS else _stated_cameras(Path(settings.cameras), side_px)
+    stated = None
+    if settings.cameras not in CAMERA_SETS:
+        stated = cameras_from_file(Path(settings.cameras), width=side_px, height=side_px)
     unit = normalised(mesh)
     unwrapped = bare(ready_for_texturing(unit, texture_size=settings.texture_size, progress=progress))
     cameras = stated or target_cameras(unwrapped.mesh, settings, side_px)
@@ -202,13 +203,6 @@ def target_cameras(mesh: TexturedMesh, settings: TextureSettings, side_px: int) 
             return automatic_cameras(mesh, settings.num_views, **size, start_azimuth_degrees=azimuth)
         case other:
             raise ValueError(f"expected one of {', '.join(CAMERA_SETS)}, got {other!r}")
-
-
-def _stated_cameras(file: Path, side_px: int) -> list[Camera]:
-    cameras = cameras_from_file(file, width=side_px, height=side_px)
-    if not cameras:
-        raise UserError(f"{file}: expected at least one camera, got none; choose another file.")
-    return cameras
 
 
 def finished_texture(

@@ -375,15 +375,19 @@ def test_what_cannot_be_done_is_said_in_a_sentence(options, words, files):
 
 
 @pytest.mark.parametrize(
-    ("cameras", "words"), [([orbit_camera(0, 0, width=64, height=32)], "got 64 x 32"), ([], "camera")]
+    ("text", "words"),
+    [
+        (transforms_text([orbit_camera(0, 0, width=64, height=32)], ["a.png"]), "got 64 x 32"),
+        ('{"frames": []}', "no frames"),
+    ],
 )
-def test_a_file_of_cameras_is_refused_before_the_mesh_is_unwrapped(cameras, words, generator, picture, tmp_path: Path):
+def test_a_file_of_cameras_is_refused_before_the_mesh_is_unwrapped(text, words, generator, picture, tmp_path: Path):
     class NothingIsBegun(SilentProgress):
         def stage(self, name: str, total: int | None) -> None:
             raise AssertionError(name)
 
     file = tmp_path / "transforms.json"
-    file.write_text(transforms_text(cameras, ["a.png" for _ in cameras]))
+    file.write_text(text)
     with pytest.raises(UserError, match=words):
         texture_mesh(charted_box(), picture, settings(cameras=str(file)), generator, NothingIsBegun())
 
