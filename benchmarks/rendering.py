@@ -36,8 +36,8 @@ def run(settings: Settings) -> dict[str, Any]:
     """
     from renderers.lighting import StudioLight, bake_light
     from renderers.mesh_rendering import prepare, render_views
-    from renderers.packed_models import PackedModels
-    from renderers.training_views import PHOTO_TEXTURED_PREFIXES
+    from renderers.training.packed_models import PackedModels
+    from renderers.training.training_views import PHOTO_TEXTURED_PREFIXES
 
     packed = PackedModels(settings.models)
     rows = packed.rows(["train"])

@@ -72,7 +72,7 @@ def run(settings: Settings) -> dict[str, Any]:
     from gs_integration.pipelines.devices import torch_device
     from gs_integration.pipelines.report import file_sha256
     from gs_integration.row_log import RowLog
-    from renderers.unwrapping import ready_for_texturing
+    from renderers.texture_space.unwrapping import ready_for_texturing
 
     if unknown := [method for method in settings.methods if method not in METHODS]:
         raise UserError(f"Expected methods among {', '.join(METHODS)}, got {unknown[0]}.")

@@ -84,7 +84,7 @@ def round_trip(name: str, mesh: "TexturedMesh", settings: Settings) -> RoundTrip
     from gs_integration.texturing.texture_projection import TextureProjection
     from gs_integration.texturing.texture_scores import consistency_psnr, render_texture, seam_score
     from renderers.mesh_rendering import prepare
-    from renderers.unwrapping import ready_for_texturing
+    from renderers.texture_space.unwrapping import ready_for_texturing
 
     side = settings.resolution
     cameras = fibonacci_rig(settings.num_views, width=side, height=side)

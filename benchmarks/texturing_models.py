@@ -43,7 +43,7 @@ def validation_names(models: Path, limit: int) -> list[str]:
         UserError: no such folder.
     """
     from gs_integration.validation_views import first_by_hash
-    from renderers.packed_models import PackedModels
+    from renderers.training.packed_models import PackedModels
 
     rows = PackedModels(models).rows(("val",))
     return [chosen.name for chosen in first_by_hash([Path(row.name) for row in rows], limit)]
@@ -60,7 +60,7 @@ def validation_mesh(models: Path, name: str) -> "TexturedMesh":
         UserError: no such model.
     """
     from renderers.meshes import normalised
-    from renderers.packed_models import PackedModels
+    from renderers.training.packed_models import PackedModels
 
     return normalised(PackedModels(models).load(name))
 

@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from distill_core.errors import UserError
-from renderers.asset_folder import AssetFolder
 from renderers.blender.up_axis import UpAxis, upward_axis
-from renderers.gltf_parts import read_gltf_parts
-from renderers.mesh_files import check_dae, check_ply, checked_obj, checked_stl, no_faces
-from renderers.mesh_parts import MeshPart, check_finite, unit_or_zero
-from renderers.scene_parts import read_scene_parts
+from renderers.loading.asset_folder import AssetFolder
+from renderers.loading.gltf_parts import read_gltf_parts
+from renderers.loading.mesh_files import check_dae, check_ply, checked_obj, checked_stl, no_faces
+from renderers.loading.mesh_parts import MeshPart, check_finite, unit_or_zero
+from renderers.loading.scene_parts import read_scene_parts
 
 _LOG = logging.getLogger(__name__)
 

@@ -117,17 +117,17 @@ SHAPE_CHECKED_MODULES = [
     "gs_integration.texturing.texture_scores",
     "gs_integration.texturing.texture_views",
     "renderers.blender.passes",
-    "renderers.chart_packing",
-    "renderers.direction_charts",
     "renderers.mesh_repair",
     "renderers.mesh_saving",
     "renderers.mesh_topology",
     "renderers.meshes",
     "renderers.normals",
     "renderers.ray_casting",
-    "renderers.shape_variation",
     "renderers.subdivision",
-    "renderers.texel_surface",
+    "renderers.texture_space.chart_packing",
+    "renderers.texture_space.direction_charts",
+    "renderers.texture_space.texel_surface",
+    "renderers.training.shape_variation",
 ]
 
 install_import_hook(SHAPE_CHECKED_MODULES, "beartype.beartype")

@@ -36,7 +36,7 @@ from gs_integration.texturing.texture_filling import fill_texture
 from gs_integration.texturing.texture_projection import TextureProjection
 from gs_integration.texturing.texture_scores import consistency_psnr, render_texture, seam_score
 from renderers.meshes import TexturedMesh, normalised
-from renderers.unwrapping import UnwrappedMesh, ready_for_texturing, with_new_coordinates
+from renderers.texture_space.unwrapping import UnwrappedMesh, ready_for_texturing, with_new_coordinates
 
 logger = logging.getLogger(__name__)
 

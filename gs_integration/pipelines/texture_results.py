@@ -23,7 +23,7 @@ from gs_integration.turntable import write_film
 from renderers.mesh_rendering import RenderableMesh, prepare, render_views
 from renderers.mesh_saving import save_glb, wearing
 from renderers.meshes import TexturedMesh, transformed
-from renderers.unwrapping import UnwrappedMesh
+from renderers.texture_space.unwrapping import UnwrappedMesh
 
 Lifted = Literal["pixels", "colours", "nothing"]
 

@@ -10,7 +10,7 @@ from distill_core.errors import UserError
 from distill_core.records.shard_files import INDEX_FILE
 from distill_core.records.shard_sets import open_record_set
 from gs_integration.pipelines.training_settings import TrainingJob
-from renderers.training_views import TrainingViews, TrainingViewsSettings
+from renderers.training.training_views import TrainingViews, TrainingViewsSettings
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from distill_core.records.transforms_files import stated_views
 from gs_integration.texturing.texture_views import seen_texels
 from renderers.mesh_rendering import prepare
 from renderers.meshes import TexturedMesh
-from renderers.texel_surface import TexelSurface, texel_surface
+from renderers.texture_space.texel_surface import TexelSurface, texel_surface
 
 _CANDIDATES = 80
 _CANDIDATE_PX = 96

@@ -8,7 +8,7 @@ from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.spatial import KDTree
 
-from renderers.texel_surface import TexelSurface
+from renderers.texture_space.texel_surface import TexelSurface
 
 # A turn of the normal counts as a way along the surface, so that a thin wall's back does not take its front's colour.
 _NORMAL_LENGTH = 0.25

@@ -35,7 +35,7 @@ from gs_integration.texturing.texture_views import (
 )
 from renderers.mesh_rendering import RenderableMesh, prepare
 from renderers.meshes import TexturedMesh
-from renderers.texel_surface import TexelSurface, texel_surface
+from renderers.texture_space.texel_surface import TexelSurface, texel_surface
 
 _LARGEST_TEXTURE = 8192
 

@@ -14,7 +14,7 @@ from distill_core.cameras import Camera
 from distill_core.progress import Progress
 from gs_integration.texturing import texture_projection_kernels as kernels
 from renderers.mesh_rendering import RenderableMesh, render_faces
-from renderers.texel_surface import TexelSurface
+from renderers.texture_space.texel_surface import TexelSurface
 
 EDGE_TRUST = 0.01
 """Weight of pixels beside the background or a jump in depth: what mixes two surfaces counts only where nothing else

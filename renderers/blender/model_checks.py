@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from distill_core.errors import UserError
-from renderers.asset_folder import AssetFolder
-from renderers.gltf_structure import DECODED_EXTENSIONS, GltfFile, accessor_values, read_gltf
-from renderers.mesh_files import check_dae, check_ply, checked_stl
-from renderers.mesh_parts import check_finite
+from renderers.loading.asset_folder import AssetFolder
+from renderers.loading.gltf_structure import DECODED_EXTENSIONS, GltfFile, accessor_values, read_gltf
+from renderers.loading.mesh_files import check_dae, check_ply, checked_stl
+from renderers.loading.mesh_parts import check_finite
 from renderers.sources.local_folder import FILE_TYPES
 
 # Materials and lights that Blender's importer knows, or leaves out without harm to the shape.

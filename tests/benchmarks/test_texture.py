@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.texture import Settings, growth, ring, run, table
 from renderers.mesh_topology import shared_edges
-from renderers.unwrapping import layout_fault
+from renderers.texture_space.unwrapping import layout_fault
 from tests.renderers.texturable_meshes import volume
 
 

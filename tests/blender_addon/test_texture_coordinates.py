@@ -11,7 +11,7 @@ import trimesh
 
 from renderers.mesh_saving import save_glb, wearing
 from renderers.meshes import load_mesh
-from renderers.unwrapping import ready_for_texturing
+from renderers.texture_space.unwrapping import ready_for_texturing
 
 
 @pytest.fixture(scope="module")

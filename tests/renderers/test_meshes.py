@@ -14,7 +14,7 @@ from trimesh.visual.color import ColorVisuals
 from distill_core.errors import UserError
 from renderers.blender.up_axis import CUSTOMARY_UP, UpAxis
 from renderers.meshes import MODEL_FILE_TYPES, TexturedMesh, load_mesh, normalised, transformed
-from tests.renderers.model_files import CUBE_FACES, CUBE_VERTICES, cube_builder, cube_obj
+from tests.renderers.loading.model_files import CUBE_FACES, CUBE_VERTICES, cube_builder, cube_obj
 
 
 def area(mesh: TexturedMesh) -> float:

@@ -4,7 +4,7 @@ import trimesh
 
 from renderers.meshes import load_mesh
 from renderers.normals import crease_normals, shading_normals
-from tests.renderers.model_files import CUBE_FACES, CUBE_VERTICES, GltfBuilder
+from tests.renderers.loading.model_files import CUBE_FACES, CUBE_VERTICES, GltfBuilder
 
 
 def brute_force(vertices: np.ndarray, faces: np.ndarray, crease_degrees: float) -> np.ndarray:

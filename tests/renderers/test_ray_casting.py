@@ -6,7 +6,7 @@ import trimesh
 
 from renderers.meshes import TexturedMesh, load_mesh, normalised
 from renderers.ray_casting import RayCaster
-from tests.renderers.model_files import exported
+from tests.renderers.loading.model_files import exported
 
 
 @pytest.fixture

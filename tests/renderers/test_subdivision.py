@@ -8,7 +8,7 @@ from distill_core.errors import UserError
 from renderers.meshes import TexturedMesh, load_mesh, normalised
 from renderers.normals import shading_normals
 from renderers.subdivision import subdivided
-from tests.renderers.model_files import exported
+from tests.renderers.loading.model_files import exported
 
 
 def edge_lengths(mesh: TexturedMesh) -> np.ndarray:

@@ -6,7 +6,7 @@ from distill_core.cameras import Camera, orbit_camera
 from distill_core.progress import SilentProgress
 from gs_integration.texturing.picture_on_mesh import fitted_camera, picture_texture, stretched_camera
 from renderers.mesh_rendering import prepare, render_depth, render_views
-from renderers.texel_surface import texel_surface
+from renderers.texture_space.texel_surface import texel_surface
 from tests.gs_integration.texturing.test_texture_projection import linear_colours, torus
 from tests.renderers.texturable_meshes import charted_box
 

@@ -16,7 +16,7 @@ from gs_integration.texturing.texture_cameras import (
 )
 from gs_integration.texturing.texture_projection import TextureProjection
 from renderers.meshes import TexturedMesh
-from renderers.texel_surface import texel_surface
+from renderers.texture_space.texel_surface import texel_surface
 from tests.renderers.texturable_meshes import bare_mesh, charted_box
 
 

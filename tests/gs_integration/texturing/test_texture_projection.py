@@ -12,10 +12,10 @@ from distill_core.errors import Cancelled, UserError
 from gs_integration.texturing.texture_projection import TextureProjection
 from gs_integration.texturing.texture_scores import render_texture
 from gs_integration.texturing.texture_views import EDGE_TRUST
-from renderers.direction_charts import unwrap_by_direction
 from renderers.mesh_rendering import prepare, render_views
 from renderers.meshes import TexturedMesh, normalised
 from renderers.ray_casting import RayCaster
+from renderers.texture_space.direction_charts import unwrap_by_direction
 from tests.renderers.texturable_meshes import bare_mesh, charted_box
 
 SIDE = 64

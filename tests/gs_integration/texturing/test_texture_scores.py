@@ -5,7 +5,7 @@ import torch
 from distill_core.camera_rigs import fibonacci_rig
 from gs_integration.texturing.texture_projection import TextureProjection
 from gs_integration.texturing.texture_scores import consistency_psnr, render_texture, seam_score
-from renderers.texel_surface import texel_surface
+from renderers.texture_space.texel_surface import texel_surface
 from tests.renderers.texturable_meshes import bare_mesh, charted_box
 
 SIZE = 128

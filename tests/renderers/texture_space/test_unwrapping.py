@@ -9,12 +9,12 @@ import pytest
 import trimesh
 
 from distill_core.errors import Cancelled, UserError
-from renderers import unwrapping
-from renderers.chart_packing import pack_rectangles
-from renderers.direction_charts import unwrap_by_direction
 from renderers.meshes import TexturedMesh, load_mesh, normalised, transformed
-from renderers.texel_surface import claim_texels, texel_surface
-from renderers.unwrapping import layout_fault, ready_for_texturing
+from renderers.texture_space import unwrapping
+from renderers.texture_space.chart_packing import pack_rectangles
+from renderers.texture_space.direction_charts import unwrap_by_direction
+from renderers.texture_space.texel_surface import claim_texels, texel_surface
+from renderers.texture_space.unwrapping import layout_fault, ready_for_texturing
 from tests.renderers.texturable_meshes import bare_mesh, charted_box
 
 
@@ -86,7 +86,7 @@ def test_meshes_with_missing_or_overlapping_coordinates_are_unwrapped(
     name: str, shared_assets: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mesh = load_mesh(shared_assets / "texturing" / name)
-    with caplog.at_level(logging.INFO, logger="renderers.unwrapping"):
+    with caplog.at_level(logging.INFO, logger="renderers.texture_space.unwrapping"):
         ready = ready_for_texturing(mesh)
     assert ready.method == "xatlas"
     assert_serves(ready.mesh)
@@ -123,7 +123,7 @@ def test_large_meshes_are_cut_into_charts_of_one_direction(caplog: pytest.LogCap
     shape = trimesh.creation.torus(0.7, 0.25, major_sections=220, minor_sections=114)
     mesh = bare_mesh(shape.vertices, shape.faces)
     assert len(mesh.faces) > unwrapping.XATLAS_MAX_FACES
-    with caplog.at_level(logging.INFO, logger="renderers.unwrapping"):
+    with caplog.at_level(logging.INFO, logger="renderers.texture_space.unwrapping"):
         ready = ready_for_texturing(mesh)
     assert ready.method == "directions"
     assert "one direction" in caplog.text

@@ -17,8 +17,8 @@ from distill_core.progress import Progress, SilentProgress
 from renderers.mesh_repair import repaired
 from renderers.meshes import TexturedMesh, normalised
 from renderers.normals import merged_positions
-from renderers.texel_surface import claim_texels
-from renderers.unwrapping_worker import USER_ERROR_STATUS
+from renderers.texture_space.texel_surface import claim_texels
+from renderers.texture_space.unwrapping_worker import USER_ERROR_STATUS
 
 _LOG = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ XATLAS_MAX_FACES = 50_000
 """Above this, xatlas takes minutes; charts are cut by direction instead."""
 PADDING_TEXELS = 4
 
-_REPOSITORY = Path(__file__).resolve().parents[1]
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _LAYOUT_TEXELS = 1024
 _CONTESTED_SHARE = 0.005  # rounding along charts that touch contests less
 _OUTSIDE = 1e-4  # of the texture's side; rounding of exporters
@@ -152,7 +152,7 @@ def _unwrap_in_child(mesh: TexturedMesh, method: str, texture_size: int, progres
         used, faces = np.unique(merged[unit.faces], return_inverse=True)
         np.save(folder / "vertices.npy", unit.vertices[used])
         np.save(folder / "faces.npy", faces.reshape(-1, 3).astype(np.int64))
-        command = [sys.executable, "-m", "renderers.unwrapping_worker", name, method]
+        command = [sys.executable, "-m", "renderers.texture_space.unwrapping_worker", name, method]
         command += [str(texture_size), str(PADDING_TEXELS)]
         python_path = os.pathsep.join(part for part in (str(_REPOSITORY), os.environ.get("PYTHONPATH")) if part)
         with (folder / "log").open("wb") as log:

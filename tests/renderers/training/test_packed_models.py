@@ -6,7 +6,7 @@ import pytest
 
 from distill_core.errors import UserError
 from renderers.meshes import load_mesh
-from renderers.packed_models import PackedModels, training_models
+from renderers.training.packed_models import PackedModels, training_models
 
 
 def test_splits_are_those_of_the_index(shared_assets: Path) -> None:

@@ -11,7 +11,7 @@ import trimesh
 
 from distill_core.errors import UserError
 from renderers.meshes import TexturedMesh, load_mesh
-from tests.renderers.model_files import CUBE_FACES, CUBE_VERTICES, GltfBuilder, cube_builder, png_bytes
+from tests.renderers.loading.model_files import CUBE_FACES, CUBE_VERTICES, GltfBuilder, cube_builder, png_bytes
 
 SQUARE = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], np.float32)
 TRIANGLES = np.array([0, 1, 2, 0, 2, 3], np.uint8)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from renderers.texel_surface import claim_texels, texel_surface
+from renderers.texture_space.texel_surface import claim_texels, texel_surface
 from tests.renderers.texturable_meshes import bare_mesh, charted_box
 
 SQUARE = np.array([[[0, 0], [1, 0], [1, 1]], [[0, 0], [1, 1], [0, 1]]], np.float32)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64
 
-from renderers import texel_kernels as kernels
 from renderers.meshes import TexturedMesh
+from renderers.texture_space import texel_kernels as kernels
 
 
 @dataclass(frozen=True)

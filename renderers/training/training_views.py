@@ -19,10 +19,10 @@ from distill_core.distillation.solid import SilhouetteRays, SolidSet
 from distill_core.distillation.view_source import ViewSet
 from renderers.lighting import StudioLight, bake_light
 from renderers.mesh_rendering import RenderableMesh, prepare, render_depth, render_views
-from renderers.packed_models import PackedModel, training_models
-from renderers.replay import Replay
-from renderers.shape_variation import ShapeVariation, varied
-from renderers.training_cameras import carving_cameras, elevation_degrees, source_camera, target_cameras
+from renderers.training.packed_models import PackedModel, training_models
+from renderers.training.replay import Replay
+from renderers.training.shape_variation import ShapeVariation, varied
+from renderers.training.training_cameras import carving_cameras, elevation_degrees, source_camera, target_cameras
 
 PHOTO_TEXTURED_PREFIXES = (
     "gso_",

@@ -10,9 +10,9 @@ from jaxtyping import Float32, Float64, Int64
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from renderers.chart_packing import pack_rectangles
 from renderers.mesh_topology import shared_edges
-from renderers.texel_surface import claim_texels
+from renderers.texture_space.chart_packing import pack_rectangles
+from renderers.texture_space.texel_surface import claim_texels
 
 _AXES = np.concatenate([np.eye(3), -np.eye(3)])
 _SMOOTHING_ROUNDS = 12

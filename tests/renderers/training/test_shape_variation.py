@@ -8,7 +8,7 @@ import trimesh
 
 from renderers.mesh_rendering import RenderableMesh, prepare
 from renderers.meshes import load_mesh, normalised
-from renderers.shape_variation import ShapeVariation, varied
+from renderers.training.shape_variation import ShapeVariation, varied
 
 _SEEDS = range(6)
 

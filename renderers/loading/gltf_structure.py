@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from distill_core.errors import UserError
-from renderers.asset_folder import AssetFolder
+from renderers.loading.asset_folder import AssetFolder
 
 COMPONENT_DTYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 TYPE_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}

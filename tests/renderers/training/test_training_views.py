@@ -8,8 +8,8 @@ import torch
 
 from distill_core.distillation.draw_variation import mirrored
 from distill_core.errors import UserError
-from renderers.packed_models import PackedModels, training_models
-from renderers.training_views import PHOTO_TEXTURED_PREFIXES, TrainingViews, TrainingViewsSettings
+from renderers.training.packed_models import PackedModels, training_models
+from renderers.training.training_views import PHOTO_TEXTURED_PREFIXES, TrainingViews, TrainingViewsSettings
 
 _SMALL = TrainingViewsSettings(resolution_px=32, targets=2, sources_per_solid=2)
 

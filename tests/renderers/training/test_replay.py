@@ -2,7 +2,7 @@
 
 import pytest
 
-from renderers.replay import Replay
+from renderers.training.replay import Replay
 
 
 def test_every_round_meets_every_rendering_once_in_an_order_of_its_own():

@@ -7,9 +7,9 @@ from typing import Any, cast
 import numpy as np
 
 from distill_core.errors import UserError
-from renderers.asset_folder import AssetFolder
-from renderers.mesh_files import no_faces
-from renderers.mesh_parts import (
+from renderers.loading.asset_folder import AssetFolder
+from renderers.loading.mesh_files import no_faces
+from renderers.loading.mesh_parts import (
     MeshPart,
     bare_colour,
     check_finite,

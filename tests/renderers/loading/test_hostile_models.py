@@ -13,7 +13,7 @@ import pytest
 
 from distill_core.errors import UserError
 from renderers.meshes import MODEL_FILE_TYPES, load_mesh, normalised
-from tests.renderers.model_files import cube_builder, cube_obj, glb_bytes
+from tests.renderers.loading.model_files import cube_builder, cube_obj, glb_bytes
 
 # What the message must name, by file: expected and got in the words of the table beside the files.
 WORDS = {

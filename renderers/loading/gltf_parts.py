@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from distill_core.errors import UserError
-from renderers.asset_folder import AssetFolder
-from renderers.gltf_structure import DRACO, GltfFile, accessor_values, damaged, read_gltf, read_uri
-from renderers.mesh_parts import (
+from renderers.loading.asset_folder import AssetFolder
+from renderers.loading.gltf_structure import DRACO, GltfFile, accessor_values, damaged, read_gltf, read_uri
+from renderers.loading.mesh_parts import (
     MeshPart,
     check_finite,
     decoded_picture,

@@ -1,6 +1,6 @@
 """The process in which a mesh is unwrapped: it can be ended at any moment, which the library inside cannot.
 
-    python -m renderers.unwrapping_worker FOLDER METHOD TEXTURE_SIZE PADDING_TEXELS
+    python -m renderers.texture_space.unwrapping_worker FOLDER METHOD TEXTURE_SIZE PADDING_TEXELS
 
 reads FOLDER/vertices.npy [N, 3] and FOLDER/faces.npy [F, 3], writes FOLDER/corner_uvs.npy [F, 3, 2] in 0..1, v up.
 """
@@ -53,7 +53,7 @@ def main(folder: Path, method: str, texture_size: int, padding_texels: int) -> N
     if method == "xatlas":
         corner_uvs = unwrap_with_xatlas(vertices, faces, texture_size, padding_texels)
     else:
-        from renderers.direction_charts import unwrap_by_direction
+        from renderers.texture_space.direction_charts import unwrap_by_direction
 
         corner_uvs = unwrap_by_direction(vertices, faces, texture_size=texture_size, padding_texels=padding_texels)
     np.save(folder / "corner_uvs.npy", corner_uvs)

@@ -1,0 +1,1 @@
+"""Model files to mesh parts: each format checked before a loader sees it."""

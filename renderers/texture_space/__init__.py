@@ -1,0 +1,1 @@
+"""Texture coordinates: one place for each texel, and which part of the surface it shows."""
