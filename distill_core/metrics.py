@@ -20,7 +20,7 @@ Planes = Float[Tensor, "*batch height width"] | Float[np.ndarray, "*batch height
 Masks = Bool[Tensor, "*batch height width"] | Bool[np.ndarray, "*batch height width"]
 
 # Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
-_SSIM_WINDOW_PX = 11
+SSIM_WINDOW_PX = 11
 _SSIM_SIGMA_PX = 1.5
 _SSIM_K1 = 0.01
 _SSIM_K2 = 0.03
@@ -64,8 +64,8 @@ def ssim(predicted: Pictures, truth: Pictures) -> Float[Tensor, "*batch"]:
         ValueError: a picture smaller than the window.
     """
     first, second = _tensors(predicted, truth)
-    if min(first.shape[-2:]) < _SSIM_WINDOW_PX:
-        raise ValueError(f"SSIM: expected at least {_SSIM_WINDOW_PX} pixels a side, got {tuple(first.shape[-2:])}")
+    if min(first.shape[-2:]) < SSIM_WINDOW_PX:
+        raise ValueError(f"SSIM: expected at least {SSIM_WINDOW_PX} pixels a side, got {tuple(first.shape[-2:])}")
     batch, size = first.shape[:-3], first.shape[-3:]
     first, second = first.reshape(-1, 1, *size[1:]), second.reshape(-1, 1, *size[1:])
     moments = _gaussian_means(torch.cat([first, second, first * first, second * second, first * second], dim=1))
@@ -209,9 +209,9 @@ def _tensors(first: Pictures | Planes, second: Pictures | Planes) -> tuple[Tenso
 
 def _gaussian_means(planes: Float[Tensor, "batch channels height width"]) -> Tensor:
     """Means over SSIM's window, where it lies within the picture."""
-    offsets = torch.arange(_SSIM_WINDOW_PX, dtype=planes.dtype, device=planes.device) - _SSIM_WINDOW_PX // 2
+    offsets = torch.arange(SSIM_WINDOW_PX, dtype=planes.dtype, device=planes.device) - SSIM_WINDOW_PX // 2
     weights = torch.exp(-0.5 * (offsets / _SSIM_SIGMA_PX).square())
-    weights = (weights / weights.sum()).expand(planes.shape[1], 1, 1, _SSIM_WINDOW_PX)
+    weights = (weights / weights.sum()).expand(planes.shape[1], 1, 1, SSIM_WINDOW_PX)
     across = functional.conv2d(planes, weights, groups=planes.shape[1])
     return functional.conv2d(across, weights.transpose(2, 3), groups=planes.shape[1])
 

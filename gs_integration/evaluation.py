@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from distill_core import metrics
 from distill_core.cameras import Camera
-from distill_core.errors import UserError
 from distill_core.pictures.images import composite
 from gs_integration.row_log import RowLog
 from gs_integration.validation_views import ValidationObject
@@ -194,13 +193,6 @@ class ScoreLog:
         """Keep a score and write it down at once."""
         self._log.add(asdict(score))
         self.scores[score.method, score.object_name] = score
-
-    def of(self, method: str) -> list[ObjectScore]:
-        """Return the scores of a method, one an object, sorted by the object's name."""
-        found = [score for (name, _), score in self.scores.items() if name == method]
-        if not found:
-            raise UserError(f"Expected scores of {method!r} in {self._log.path}, found none; run the evaluation again.")
-        return sorted(found, key=lambda score: score.object_name)
 
 
 def table(summaries: Mapping[str, MethodSummary]) -> str:

@@ -69,23 +69,48 @@ def first_by_hash(folders: list[Path], count: int) -> list[Path]:
     return sorted(folders, key=lambda folder: hashlib.sha256(folder.name.encode()).hexdigest())[:count]
 
 
-@contextmanager
-def _record_folders(path: Path) -> Iterator[list[Path]]:
-    """Yield the record folders of a validation set, unpacked while they are in use."""
+def validation_set_sha256(path: Path) -> str:
+    """Return the SHA-256 of a validation set: of its tar, or of the names and contents of its records' files.
+
+    Args:
+        path: as `open_validation_set` takes it.
+
+    Raises:
+        UserError: nothing that looks like a validation set is there.
+    """
+    if (tar := _tar_of(path)) is not None:
+        with tar.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for folder in _folders_with_records(path):
+        for file in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _tar_of(path: Path) -> Path | None:
+    """The tar that a path names or holds; None where there are folders of records."""
     tars = [path] if path.is_file() else sorted(path.glob("*.tar"))
     if len(tars) > 1:
         raise UserError(f"Expected one validation tar in {path}, got {len(tars)}; name the file with --data.")
-    if not tars:
+    return tars[0] if tars else None
+
+
+@contextmanager
+def _record_folders(path: Path) -> Iterator[list[Path]]:
+    """Yield the record folders of a validation set, unpacked while they are in use."""
+    if (packed := _tar_of(path)) is None:
         yield _folders_with_records(path)
         return
     with tempfile.TemporaryDirectory(prefix="validation_views_") as unpacked:
         try:
-            with tarfile.open(tars[0]) as tar:
+            with tarfile.open(packed) as tar:
                 tar.extractall(unpacked, filter="data")
         except (tarfile.TarError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
-                f"Expected a readable tar of views, got {tars[0]} ({reason}); unpack or copy it again."
+                f"Expected a readable tar of views, got {packed} ({reason}); unpack or copy it again."
             ) from error
         yield _folders_with_records(Path(unpacked))
 

@@ -16,8 +16,8 @@ import tyro
 from pydantic import BaseModel, Field, create_model
 
 import benchmarks
+from distill_core.atomic_files import write_text
 from distill_core.progress import Progress
-from scripts.atomic_files import write_text
 from scripts.command_line import run, say
 
 

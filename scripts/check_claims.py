@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from distill_core.atomic_files import write_text
 from distill_core.errors import UserError
 from distill_core.progress import Progress
-from scripts.atomic_files import write_text
 from scripts.claims import CLAIMS, Claim
 from scripts.command_line import run, say
 from scripts.interruption import interrupt_deferred

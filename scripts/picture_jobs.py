@@ -3,6 +3,7 @@
 import logging
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,8 +178,13 @@ def pictures_in(folder: Path) -> list[Path]:
 
 def result_names(files: list[Path]) -> list[str]:
     """Name the folder of each picture's results: its name without the ending, unless two would share it."""
-    stems = [file.stem.casefold() for file in files]
-    return [file.name if stems.count(file.stem.casefold()) > 1 else file.stem for file in files]
+    names = [file.stem for file in files]
+    while True:
+        taken = Counter([BATCH_REPORT.casefold(), *(name.casefold() for name in names)])
+        clear = [file.name if taken[name.casefold()] > 1 else name for file, name in zip(files, names, strict=True)]
+        if clear == names:
+            return names
+        names = clear
 
 
 def _write_batch_report(output_dir: Path, done: list[str], left_out: dict[str, str], not_finished: list[str]) -> None:

@@ -99,7 +99,7 @@ def _findings(objects: "list[SourceObject]", job_folder: "JobFolder") -> list[di
 def _write_report(folder: Path, report: dict[str, object]) -> None:
     import json
 
-    from scripts.atomic_files import write_text
+    from distill_core.atomic_files import write_text
 
     write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", folder / "report.json")
 

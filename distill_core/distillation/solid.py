@@ -113,7 +113,7 @@ def solid_loss(
     entropy = functional.binary_cross_entropy_with_logits(prediction.logits, batch.occupied, weight, reduction="sum")
     entropy = entropy / cells
     seen = largest_along(solid_of(prediction, batch.source, batch.cameras), batch.rays.origins, batch.rays.directions)
-    missed = functional.binary_cross_entropy(seen.clamp(_SURE, 1 - _SURE), batch.rays.hits)
+    missed = ray_entropy(seen, batch.rays.hits)
     error = torch.deg2rad(prediction.elevation_degrees - batch.elevation_degrees)
     elevation = (1 - error.cos()).mean()
     with torch.no_grad():
@@ -128,3 +128,14 @@ def solid_loss(
         "cell_iou": cell_iou,
     }
     return entropy + _RAY_WEIGHT * missed + _ELEVATION_WEIGHT * elevation, figures
+
+
+def ray_entropy(seen: Float[Tensor, "*batch"], hits: Float[Tensor, "*batch"]) -> Float[Tensor, ""]:
+    """Mean binary cross-entropy of rays, in float32 under autocast, too: CUDA refuses it in half precision.
+
+    Args:
+        seen: probabilities that rays hit.
+        hits: 1 where they do, else 0; of the same shape.
+    """
+    with torch.autocast(seen.device.type, enabled=False):
+        return functional.binary_cross_entropy(seen.float().clamp(_SURE, 1 - _SURE), hits)

@@ -17,6 +17,7 @@ from gs_integration.evaluation import (
     SOURCE_VIEW,
     TARGET_VIEWS,
     MethodSummary,
+    ObjectScore,
     ScoreLog,
     ViewPredictor,
     copy_source,
@@ -38,6 +39,7 @@ from gs_integration.validation_views import (
     first_by_hash,
     open_validation_set,
     read_validation_object,
+    validation_set_sha256,
 )
 
 SPLAT_OBJECTS = 25
@@ -66,6 +68,7 @@ def evaluate_generator(settings: EvaluationSettings, output_dir: Path, progress:
     with open_validation_set(settings.data, limit=settings.limit) as folders:
         grid = first_by_hash(folders, _GRID_OBJECTS)
         splat_folders = first_by_hash(folders, SPLAT_OBJECTS)
+        measured: dict[str, list[ObjectScore]] = {}
         for name, method in methods.items():
             chosen = [folder for folder in folders if method.every_object or folder in splat_folders]
             progress.stage(name, len(chosen))
@@ -77,7 +80,8 @@ def evaluate_generator(settings: EvaluationSettings, output_dir: Path, progress:
                         _write_strips(output_dir / "grid", name, truth, predicted)
                     log.add(score)
                 progress.advance()
-    summaries = {name: summarise(log.of(name)) for name in methods}
+            measured[name] = [log.scores[name, folder.name] for folder in chosen]
+    summaries = {name: summarise(scores) for name, scores in measured.items()}
     figures = {name: asdict(summary) for name, summary in summaries.items()}
     write_json(output_dir / "metrics.json", {**identity, "methods": figures, "versions": versions()})
     _write_grid(output_dir, [folder.name for folder in grid], list(methods))
@@ -104,9 +108,11 @@ def _methods(settings: EvaluationSettings) -> Mapping[str, _Method]:
         sampling = GeneratorSettings(steps=steps, sampler=settings.sampler, seed=settings.seed)
         methods[name] = _Method(view_predictor(generator, sampling))
     if settings.splats:
-        job = ImageToSplatsSettings(views=ImageToViewsSettings(generator=GeneratorSettings(seed=settings.seed)))
-        methods["splats"] = _Method(splat_predictor(generator, job), every_object=False)
-        methods["hull"] = _Method(hull_predictor(generator, job), every_object=False)
+        sampling = GeneratorSettings(steps=settings.steps[0], sampler=settings.sampler, seed=settings.seed)
+        job = ImageToSplatsSettings(views=ImageToViewsSettings(generator=sampling))
+        of_views = "" if sampling.steps == 1 else f" of {sampling.steps} steps"
+        methods[f"splats{of_views}"] = _Method(splat_predictor(generator, job), every_object=False)
+        methods[f"hull{of_views}"] = _Method(hull_predictor(generator, job), every_object=False)
     return methods
 
 
@@ -117,6 +123,7 @@ def _identity(settings: EvaluationSettings) -> dict[str, object]:
         path = find_checkpoint(settings.checkpoint)
         checkpoint = {"name": settings.checkpoint, "sha256": file_sha256(path)}
     return {
+        "data_sha256": validation_set_sha256(settings.data),
         "checkpoint": checkpoint,
         "protocol": {
             "source_view": SOURCE_VIEW,

@@ -97,7 +97,8 @@ def fit_record(path: Path, settings: FitRecordSettings, progress: Progress) -> F
         progress: stages "pictures", "beginning", "splats", "comparison".
 
     Raises:
-        UserError: the capture cannot be read, or does not allow the beginning that was asked for.
+        UserError: the capture cannot be read, shows no depth, is too small to be compared, or does not allow the
+            beginning that was asked for.
     """
     learned, compared = _split(path, settings.holdout_every)
     # A capture may hold both transforms.json and a COLMAP model, in different worlds: points only with their own poses.
@@ -107,6 +108,7 @@ def fit_record(path: Path, settings: FitRecordSettings, progress: Progress) -> F
     progress.stage("pictures", len(learned) + (len(compared) if compared else 0))
     fitted = _read_views(learned, settings.resolution, progress)
     held_out = _read_views(compared, settings.resolution, progress) if compared else RecordViews([], [], [])
+    _check_views(fitted, held_out)
     progress.stage("beginning", None)
     initial, hull, begun_from = _beginning(model, fitted, settings)
     device = splat_device(torch_device(settings.device))
@@ -156,6 +158,22 @@ def _read_views(record: MultiViewRecord, resolution: int, progress: Progress) ->
         views.names.append(view.name)
         progress.advance()
     return views
+
+
+def _check_views(fitted: RecordViews, held_out: RecordViews) -> None:
+    """Refuse before the fit what would be of no use after it."""
+    places = np.stack([camera.position for camera in fitted.cameras])
+    if np.ptp(places, axis=0).max() < 1e-6 * max(1.0, np.abs(places).max()):
+        raise UserError(
+            f"Expected pictures from at least two places, got {len(places)} from one, which show no depth; "
+            "image_to_3dgs.py makes splats of a single picture."
+        )
+    for camera, name in zip(held_out.cameras, held_out.names, strict=True):
+        if min(camera.width, camera.height) < metrics.SSIM_WINDOW_PX:
+            raise UserError(
+                f"{name}: expected at least {metrics.SSIM_WINDOW_PX} x {metrics.SSIM_WINDOW_PX} pixels to compare, got "
+                f"{camera.width} x {camera.height}; choose a larger --resolution or --holdout-every 0."
+            )
 
 
 def _beginning(

@@ -19,6 +19,7 @@ from distill_core.solids import Solid
 from gs_integration.fitting.initialization import splats_from_hull, unproject
 from gs_integration.fitting.optimization import fit_splats
 from gs_integration.fitting.visual_hull import HullGrid, solid_grid, visual_hull
+from gs_integration.pipelines.devices import splat_device
 from gs_integration.pipelines.image_to_views import image_to_views
 from gs_integration.pipelines.result_files import over_white, render_over_white
 from gs_integration.pipelines.results import GeneratedViews, SplatsFromPicture
@@ -60,7 +61,7 @@ def image_to_splats(
 
 
 def splats_of_views(views: GeneratedViews, settings: ImageToSplatsSettings, progress: Progress) -> Splats:
-    """Fit splats to generated views and to the picture that they were generated from.
+    """Fit splats to generated views and to the picture that they were generated from, where the solid was predicted.
 
     Args:
         views: the picture and the views around it.
@@ -79,6 +80,7 @@ def splats_of_views(views: GeneratedViews, settings: ImageToSplatsSettings, prog
     initial = splats_from_hull(
         grid, cameras, pictures, num_splats=settings.fit.num_splats, seed=seed, view_weights=colour_weights
     )
+    initial = initial.to(splat_device(views.solid.occupancy.device))
     result = fit_splats(cameras, pictures, initial, settings.fit, progress, source_view=0, hull=grid, seed=seed)
     return result.splats.detach().to("cpu")
 

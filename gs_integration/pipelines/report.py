@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel
 
+from distill_core.atomic_files import write_text
 from distill_core.progress import Progress
 
 _OWN_PACKAGES = ("distill_core", "renderers", "gs_integration")
@@ -143,10 +144,8 @@ def file_sha256(path: Path) -> str:
 
 
 def write_json(path: Path, content: object) -> None:
-    """Write JSON that people read too; numbers that are not finite become null."""
-    path.write_text(
-        json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
+    """Write JSON that people read too, whole or not at all; numbers that are not finite become null."""
+    write_text(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n", path)
 
 
 def _finite(content: object) -> object:

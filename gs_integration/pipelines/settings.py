@@ -184,7 +184,10 @@ class EvaluationSettings(BaseModel):
         default=(),
         description="also measure: copy, the input picture itself; guide, the predicted solid with its pixels",
     )
-    splats: bool = Field(default=False, description="also measure splats made from the generated views, on 25 objects")
+    splats: bool = Field(
+        default=False,
+        description="also measure splats of the views (of the first number of steps), on 25 objects",
+    )
     limit: int | None = Field(
         default=None, ge=1, description="measure this many objects (those first by SHA-256 of the name)"
     )

@@ -67,6 +67,9 @@ def place_picture(
         source: the framed picture.
         settings: where it was taken, and whether it may be laid on the mesh.
         progress: hears of the stage "picture on the mesh", and may cancel it.
+
+    Raises:
+        UserError: the mesh cannot be seen from where the picture was taken.
     """
     expected_degrees, side_px = source.elevation_degrees, source.rgba.shape[1]
     lens = settings.picture.field_of_view_degrees

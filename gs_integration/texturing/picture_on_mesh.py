@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 
 from distill_core.cameras import Camera, orbit_camera
+from distill_core.errors import UserError
 from distill_core.guide import extended_colours
 from distill_core.metrics import silhouette_iou
 from distill_core.pictures.images import premultiply
@@ -28,6 +29,10 @@ _EDGE_SHARES = (0.006, 0.02)
 """The same for the distance to an outline, as a share of the picture's side: outlines never fit quite."""
 _JUMP = 0.06
 """World units by which depth changes over two pixels of 512 where one part hides another."""
+_UNSEEN = (
+    "Expected a mesh that can be seen from where the picture was taken, got a flat one with its edge towards it; "
+    "choose another --azimuth-degrees or --elevation-degrees."
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,9 @@ def fitted_camera(
         azimuth_degrees: from where the picture shows the mesh.
         elevations_degrees: the expected one first, then others that may be tried.
         field_of_view_degrees: of the framed picture, before it is fitted.
+
+    Raises:
+        UserError: nothing of the mesh is seen from any of them.
     """
     small = cv2.resize(np.ascontiguousarray(alpha), (_OUTLINE_PX, _OUTLINE_PX), interpolation=cv2.INTER_AREA)
     best, best_score = None, -np.inf
@@ -75,13 +83,17 @@ def fitted_camera(
             width=_OUTLINE_PX,
             height=_OUTLINE_PX,
         )
-        camera = _onto(centred, render_depth(mesh, [centred])[0] > 0, small)
+        outline = render_depth(mesh, [centred])[0] > 0
+        if not outline.any():
+            continue
+        camera = _onto(centred, outline, small)
         drawn = (render_depth(mesh, [camera])[0] > 0).astype(np.float32)
         iou = float(silhouette_iou(drawn, small))
         score = iou - _CLOSER_BY_A_DEGREE * abs(elevation - elevations_degrees[0])
         if score > best_score:
             best, best_score = FittedCamera(camera.resized(len(alpha), len(alpha)), elevation, iou), score
-    assert best is not None, "expected at least one elevation"
+    if best is None:
+        raise UserError(_UNSEEN)
     return best
 
 
@@ -108,8 +120,14 @@ def stretched_camera(mesh: RenderableMesh, alpha: Float[np.ndarray, "side side"]
         mesh: in the unit ball.
         alpha: of the picture, 0..1; something must be in it.
         camera: for pictures of that size.
+
+    Raises:
+        UserError: the camera sees nothing of the mesh.
     """
-    drawn = _box(render_depth(mesh, [camera])[0] > 0)
+    outline = render_depth(mesh, [camera])[0] > 0
+    if not outline.any():
+        raise UserError(_UNSEEN)
+    drawn = _box(outline)
     box = _box(alpha > alpha.max() / 2)
     zoom = box[1] / drawn[1]
     across, down = box[0] + zoom * (np.array([camera.cx, camera.cy]) - drawn[0])

@@ -73,3 +73,17 @@ def test_a_scene_that_moves_is_refused(tmp_path: Path):
     write_record(MultiViewRecord(cameras, pictures, times=[0.0, 0.0, 1.0, 1.0]), tmp_path / "moving")
     with pytest.raises(UserError, match="one moment, got 2 moments"):
         fit_record(tmp_path / "moving", SHORT, SilentProgress())
+
+
+def test_pictures_from_one_place_are_refused(tmp_path: Path):
+    (camera,) = orbit_rig(1, width=32, height=32)
+    write_record(MultiViewRecord([camera, camera], np.ones((2, 4, 32, 32), np.float32)), tmp_path / "still")
+    with pytest.raises(UserError, match=r"at least two places.*image_to_3dgs"):
+        fit_record(tmp_path / "still", short(holdout_every=0), SilentProgress())
+
+
+def test_pictures_too_small_to_be_compared_are_refused_before_the_fit(tmp_path: Path):
+    cameras = orbit_rig(10, width=64, height=36)
+    write_record(MultiViewRecord(cameras, np.ones((10, 4, 36, 64), np.float32)), tmp_path / "small")
+    with pytest.raises(UserError, match=r"at least 11 x 11 pixels to compare, got 16 x 9"):
+        fit_record(tmp_path / "small", short(resolution=16), SilentProgress())

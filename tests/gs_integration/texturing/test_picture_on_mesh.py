@@ -3,12 +3,13 @@ import pytest
 import torch
 
 from distill_core.cameras import Camera, orbit_camera
+from distill_core.errors import UserError
 from distill_core.progress import SilentProgress
 from gs_integration.texturing.picture_on_mesh import fitted_camera, picture_texture, stretched_camera
 from renderers.mesh_rendering import prepare, render_depth, render_views
 from renderers.texture_space.texel_surface import texel_surface
 from tests.gs_integration.texturing.test_texture_projection import linear_colours, torus
-from tests.renderers.texturable_meshes import charted_box
+from tests.renderers.texturable_meshes import bare_mesh, charted_box
 
 SIDE = 256
 
@@ -76,3 +77,15 @@ def test_a_picture_comes_back_on_the_mesh_where_it_is_believed(make):
     # Straight on and off the edges a picture is believed, beyond the slant (and its smooth normals) it is not.
     assert (trust[torch.from_numpy(cosine > 0.65)] > 0.9).float().mean() > 0.5
     assert trust[torch.from_numpy(cosine < 0)].max() < 0.05
+
+
+def test_a_sheet_is_looked_at_from_where_it_shows_and_refused_from_its_edge():
+    corners = np.array([[-0.6, -0.6, 0], [0.6, -0.6, 0], [0.6, 0.6, 0], [-0.6, 0.6, 0]])
+    sheet = prepare(bare_mesh(corners, np.array([[0, 1, 2], [0, 2, 3]])))
+    alpha = np.zeros((SIDE, SIDE), np.float32)
+    alpha[100:140, 20:240] = 1
+    assert fitted_camera(sheet, alpha, 30.0, [0.0, 20.0]).elevation_degrees == 20
+    with pytest.raises(UserError, match="flat one with its edge"):
+        fitted_camera(sheet, alpha, 30.0, [0.0])
+    with pytest.raises(UserError, match="flat one with its edge"):
+        stretched_camera(sheet, alpha, orbit_camera(30, 0, width=SIDE, height=SIDE))
