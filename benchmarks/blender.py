@@ -6,7 +6,6 @@ for depth and normals): the rest is starting, importing, writing. The fast rende
 cameras: base colour alone, without light.
 """
 
-import json
 import shutil
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill_core.errors import UserError
+from renderers.blender.job_folder import read_journal
 
 _PROGRAM = Path(__file__).resolve().parents[1] / "scripts" / "render_dataset.py"
 _MODELS = (
@@ -124,7 +124,7 @@ def _blender_row(settings: Settings, source: Path, workers: int, views: int, res
     wall = time.monotonic() - began
     if status != 0:
         raise UserError(f"Expected every model to be rendered, got status {status}; see {output / 'report.json'}.")
-    entries = [json.loads(line)["seconds"] for line in (output / "journal.jsonl").read_text().splitlines()]
+    entries = [entry.seconds for entry in read_journal(output / "journal.jsonl").values()]
     shutil.rmtree(output)
     sums = {stage: sum(entry[stage] for entry in entries) for stage in (*_STAGES, "cycles")}
     return {

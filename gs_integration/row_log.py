@@ -24,7 +24,7 @@ class RowLog:
         self.rows: dict[tuple[str, ...], dict[str, Any]] = {}
         self._named_by = named_by
         header = json.dumps(identity, sort_keys=True)
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
         if lines and lines[0] == header:
             for line in lines[1:]:
                 self._remember(line)

@@ -11,10 +11,8 @@ from distill_core.progress import Progress
 from distill_core.records.multi_view_record import read_record, write_record
 from gs_integration.pipelines.render_models_settings import RenderModelsSettings
 from gs_integration.pipelines.report import RunRecord, file_sha256, write_json
-from renderers.blender.job_folder import opened_job
 from renderers.blender.rigs import make_rig
 from renderers.blender.settings import DatasetSettings, WorkerSettings
-from renderers.blender.supervisor import Supervisor, record_settings
 from renderers.blender.tasks import object_seed
 from renderers.lighting import StudioLight
 from renderers.mesh_records import mesh_record
@@ -105,6 +103,10 @@ def _render_fast(
 def _render_with_blender(
     objects: list[SourceObject], output: Path, settings: RenderModelsSettings, progress: Progress, blender: Path | None
 ) -> dict[str, str]:
+    # Here, because they need fcntl, which Windows lacks and the fast renderer does not need.
+    from renderers.blender.job_folder import opened_job
+    from renderers.blender.supervisor import Supervisor, record_settings
+
     whole = DatasetSettings(
         views=settings.views,
         render=settings.render,

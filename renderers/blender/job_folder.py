@@ -46,7 +46,7 @@ class JobFolder:
         self.folder = folder
         self.work = folder / ".work"
         self._journal = folder / "journal.jsonl"
-        self.entries = _read_journal(self._journal)
+        self.entries = read_journal(self._journal)
 
     def is_done(self, name: str) -> bool:
         """Whether there is a record of this name."""
@@ -153,14 +153,25 @@ def _mend_journal(journal: Path) -> None:
             stream.truncate(content.rfind(b"\n") + 1)
 
 
-def _read_journal(journal: Path) -> dict[str, Entry]:
+def read_journal(journal: Path) -> dict[str, Entry]:
+    """What became of each object so far, by its uid.
+
+    Args:
+        journal: the file, which need not exist.
+
+    Raises:
+        UserError: a line is no entry.
+    """
     if not journal.is_file():
         return {}
     entries = {}
-    for number, line in enumerate(journal.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            row = json.loads(line)
-            entries[row["uid"]] = Entry(row["state"], row["reason"], row["seconds"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{journal}, line {number}: expected an entry of this job, got {line[:60]!r}.") from error
+    with journal.open(encoding="utf-8") as lines:  # str.splitlines would end lines within names, at U+0085 or U+2028
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                entries[row["uid"]] = Entry(row["state"], row["reason"], row["seconds"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{journal}, line {number}: expected an entry of this job, got {line.rstrip()[:60]!r}."
+                ) from error
     return entries

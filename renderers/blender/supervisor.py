@@ -65,7 +65,6 @@ class _Job:
 class _Slot:
     """A place for a worker, and what it works on."""
 
-    number: int
     worker: WorkerProcess | None = None
     job: _Job | None = None
 
@@ -121,12 +120,15 @@ class Supervisor:
             return
         self._progress.stage("rendering", len(self._waiting))
         num_workers = min(self._settings.processes.workers, len(self._waiting))
-        self._slots += [_Slot(number) for number in range(len(self._slots), num_workers)]
+        self._slots += [_Slot() for _ in range(len(self._slots), num_workers)]
+        for slot in self._slots:
+            self._let_go_of_dead(slot)
+        self._slots.sort(key=lambda slot: slot.worker is None)  # the workers of an earlier call are fed first
         with ThreadPoolExecutor(num_workers) as writers:
             try:
-                for slot in self._slots:  # Blender takes seconds to start: all of them start at once
-                    slot.worker = self._started()
-                for slot in self._slots:
+                for slot in self._slots[:num_workers]:  # Blender takes seconds to start: all of them start at once
+                    slot.worker = slot.worker or self._started()
+                for slot in self._slots[:num_workers]:
                     self._expect_able(slot)
                 while self._waiting or self._alone or self._writing or any(slot.job for slot in self._slots):
                     self._feed()
@@ -228,9 +230,9 @@ class Supervisor:
         except UserError as error:
             self._leave_out(job, str(error))
             return
-        if slot.worker is None:
-            slot.worker = self._started()
-            self._expect_able(slot)
+        self._let_go_of_dead(slot)
+        slot.worker = slot.worker or self._started()
+        self._expect_able(slot)
         job.began = time.monotonic()
         job.tries += 1
         output = self._raw_folder(job)
@@ -304,6 +306,11 @@ class Supervisor:
         if slot.worker is not None:
             slot.worker.kill()
             slot.worker = None
+
+    def _let_go_of_dead(self, slot: _Slot) -> None:
+        """An idle worker that was killed from outside is no fault of the object that it would get next."""
+        if slot.worker is not None and slot.worker.has_ended():
+            self._let_go(slot)
 
     def _rig(self, job: _Job) -> Rig:
         # Made when it is needed: the cameras of a million objects at once would fill the memory.

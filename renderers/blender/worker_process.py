@@ -107,6 +107,10 @@ class WorkerProcess:
                 raise WorkerDied(self._last_words())
             self._received += chunk
 
+    def has_ended(self) -> bool:
+        """Whether the process is no more."""
+        return self._process.poll() is not None
+
     def memory_bytes(self) -> int:
         """Resident memory; 0 where the system does not tell."""
         try:

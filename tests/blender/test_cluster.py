@@ -6,12 +6,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.blender_kills import children
 from distill_core.records.multi_view_record import read_record
+from renderers.blender.worker_process import worker_command
 from tests.blender.shapes import box_and_balls, write_ply
 from tests.blender.test_jobs import PATIENCE_SECONDS, PROGRAM, QUICK, render, report
 from tests.scripts.processes import REPOSITORY, environment
@@ -74,6 +77,26 @@ def alone(boxes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, by
     return contents(output)
 
 
+def is_blender(pid: int) -> bool:
+    """Whether this is a worker of Blender's that runs."""
+    try:
+        return worker_command(None)[1].encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def blenders_of_nodes(cluster: Any) -> dict[int, set[int]]:
+    """The Blenders that run on the nodes, by the process of Ray's that started them."""
+    found = {}
+    for node in cluster.worker_nodes:
+        for info in node.all_processes["raylet"]:
+            for node_process in children(info.process.pid):
+                with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                    if blenders := {pid for pid in children(node_process) if is_blender(pid)}:
+                        found[node_process] = blenders
+    return found
+
+
 def begun(boxes: Path, output: Path, cluster: Any, log: Path) -> subprocess.Popen[bytes]:
     """A job on the cluster of which one record at least is there."""
     command = [sys.executable, PROGRAM, str(boxes), "--output-dir", str(output), *QUICK, *LIMIT]
@@ -104,6 +127,24 @@ def test_the_same_records_as_without_ray(cluster: Any, boxes: Path, alone: dict[
     assert contents(tmp_path / "far") == alone
     assert not contents(tmp_path / "near")
     assert (tmp_path / "near" / "contact_sheet.png").read_bytes() == (output / "contact_sheet.png").read_bytes()
+
+
+def test_a_node_keeps_its_blender_from_object_to_object_and_leaves_none_behind(
+    cluster: Any, boxes: Path, tmp_path: Path
+) -> None:
+    seen: dict[int, set[int]] = {}
+    process = begun(boxes, tmp_path / "out", cluster, tmp_path / "log")
+    while process.poll() is None:
+        for node_process, blenders in blenders_of_nodes(cluster).items():
+            seen.setdefault(node_process, set()).update(blenders)
+        time.sleep(0.02)
+    assert process.returncode == 2, (tmp_path / "log").read_text()
+    assert seen
+    assert [len(blenders) for blenders in seen.values()] == [1] * len(seen)
+    deadline = time.monotonic() + 20  # the kernel ends them with their parent
+    while any(is_blender(pid) for blenders in seen.values() for pid in blenders) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(is_blender(pid) for blenders in seen.values() for pid in blenders)
 
 
 def test_a_head_that_is_killed_goes_on_from_what_is_on_disk(

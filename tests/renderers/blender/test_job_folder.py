@@ -23,6 +23,31 @@ def test_the_journal_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:
             assert list(job.entries) == ["a.glb", "c.glb"]
 
 
+@pytest.mark.parametrize("character", "\v\f\r\n\x1c\x1d\x1e\x85\u2028\u2029")
+def test_whatever_a_name_or_a_reason_holds_the_job_goes_on(character: str, tmp_path: Path) -> None:
+    entries = {
+        f"a{character}b.glb": Entry("done", None, {"total": 1.5}),
+        "c.glb": Entry("left out", f"no{character}faces", {"total": 0.1}),
+    }
+    with opened_job(tmp_path / "job", SETTINGS) as job:
+        for uid, entry in entries.items():
+            job.note(uid, entry)
+    with opened_job(tmp_path / "job", SETTINGS) as job:
+        assert job.entries == entries
+
+
+def test_a_line_that_is_no_entry_is_named(tmp_path: Path) -> None:
+    with opened_job(tmp_path / "job", SETTINGS) as job:
+        job.note("a\u2028b.glb", Entry("done", None, {}))
+    with (tmp_path / "job" / "journal.jsonl").open("a") as stream:
+        stream.write("[1]\n")
+    with (
+        pytest.raises(UserError, match=r"journal.jsonl, line 2: expected an entry of this job, got '\[1\]'\."),
+        opened_job(tmp_path / "job", SETTINGS),
+    ):
+        pass
+
+
 def test_what_a_killed_job_left_half_written_is_cleared(tmp_path: Path) -> None:
     folder = tmp_path / "job"
     with opened_job(folder, SETTINGS):
