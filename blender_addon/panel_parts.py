@@ -9,7 +9,8 @@ from .job_requests import JobState
 
 _LETTER_PX = 6.2
 """Mean width of a letter of the interface's font at scale 1."""
-_MARGIN_PX, _BUTTON_PX = 60, 30
+_MARGIN_PX, _BUTTON_PX = 60, 50
+"""What stands beside a sentence: icon and margins; a button in a box, and its margins."""
 
 
 def draw_start_button(layout: bpy.types.UILayout, idname: str, text: str, icon: str = "NONE") -> None:

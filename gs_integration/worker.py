@@ -194,10 +194,16 @@ class Worker:
 
         self._generators = self._generators or LoadedGenerators()
         job = Job(settings, folder / "inputs", folder / "results", progress, self._generators, self._blender)
-        findings = TASKS[name](job)
+        findings = dict(TASKS[name](job))
+        if "warnings" in findings:
+            findings["warnings"] = [self._without_folders(warning) for warning in findings["warnings"]]
         # A cancel that came during the last step is obeyed: who asked for it expects no result.
         progress.advance(0)
-        return Message("result", {"job": progress.job, "findings": dict(findings)}, _files_of(job.results))
+        return Message("result", {"job": progress.job, "findings": findings}, _files_of(job.results))
+
+    def _without_folders(self, sentence: str) -> str:
+        """Where the worker keeps the files of a job is nobody's business."""
+        return sentence.replace(f"{self._folder / 'job' / 'inputs'}{os.sep}", "")
 
     def _explain(self, message: Message, progress: JobProgress, error: BaseException) -> None:
         """Send what went wrong, and what to do."""
@@ -205,9 +211,8 @@ class Worker:
         if isinstance(error, Cancelled):
             self._send_error(job, "cancelled", what, "It was cancelled.", "")
         elif isinstance(error, UserError):
-            # Such a sentence says itself what to do; where the worker keeps the files of a job is nobody's business.
-            why = str(error).replace(f"{self._folder / 'job' / 'inputs'}{os.sep}", "")
-            self._send_error(job, "person", "", why, "")
+            # Such a sentence says itself what to do.
+            self._send_error(job, "person", "", self._without_folders(str(error)), "")
         elif isinstance(error, ProtocolError):
             self._send_error(job, "message", what, str(error), "Update the program that sent it.")
         elif _is_memory(error):

@@ -152,7 +152,8 @@ def _unwrap_in_child(mesh: TexturedMesh, method: str, texture_size: int, progres
         used, faces = np.unique(merged[unit.faces], return_inverse=True)
         np.save(folder / "vertices.npy", unit.vertices[used])
         np.save(folder / "faces.npy", faces.reshape(-1, 3).astype(np.int64))
-        command = [sys.executable, "-m", "renderers.texture_space.unwrapping_worker", name, method]
+        # -P: nothing is imported from the folder that the program was started in.
+        command = [sys.executable, "-P", "-m", "renderers.texture_space.unwrapping_worker", name, method]
         command += [str(texture_size), str(PADDING_TEXELS)]
         python_path = os.pathsep.join(part for part in (str(_REPOSITORY), os.environ.get("PYTHONPATH")) if part)
         with (folder / "log").open("wb") as log:

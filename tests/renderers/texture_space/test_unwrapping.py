@@ -213,3 +213,14 @@ def test_normalised_and_loaded_meshes_take_the_same_coordinates() -> None:
     ready = ready_for_texturing(large)
     np.testing.assert_allclose(normalised(ready.mesh).vertices, box.vertices, atol=1e-12)
     assert_serves(ready.mesh)
+
+
+def test_nothing_is_imported_from_the_folder_that_the_program_was_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("renderers", "numpy"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('not asked for')")
+    monkeypatch.chdir(tmp_path)
+    box = charted_box()
+    assert ready_for_texturing(bare_mesh(box.vertices, box.faces)).method == "xatlas"
