@@ -1,5 +1,6 @@
 """Jobs of the worker with the shipped checkpoint give what the programs give."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from distill_core.metrics import psnr
 from distill_core.pictures.images import composite, read_picture
@@ -61,6 +63,19 @@ def test_views_are_those_of_the_program(views: Path, shared_assets: Path, tmp_pa
         assert (views / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
     report = json.loads((views / "report.json").read_text())
     assert len(report["checkpoint"]["sha256"]) == 64
+
+
+def test_a_remark_names_no_folder_of_the_workers(asker: Asker) -> None:
+    frames = [Image.new("RGB", (96, 96), "white") for _ in range(2)]
+    for frame, colour in zip(frames, ("red", "blue"), strict=True):
+        frame.paste(colour, (30, 30, 66, 66))
+    content = io.BytesIO()
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:])
+    asker.say("run", {"picture.gif": content.getvalue()}, job="moves", task="image_to_angles", settings=ANGLES)
+    answer = asker.hear("result", "error")
+    assert answer.kind == "result", answer.fields
+    findings = answer.fields["findings"]
+    assert "picture.gif holds 2 frames: the first one is used." in findings["warnings"]
 
 
 def test_the_model_stays_loaded_until_it_is_freed(views: Path, asker: Asker, shared_assets: Path) -> None:
