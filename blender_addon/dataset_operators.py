@@ -9,6 +9,7 @@ from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty,
 
 from . import jobs
 from .job_requests import JobRequest
+from .mesh_export import linked_problem
 from .model_capture import captured_models
 from .panel_parts import draw_start_button
 from .record_folders import copy_records
@@ -67,9 +68,12 @@ def dataset_problem(context: bpy.types.Context) -> str:
     Args:
         context: with a scene.
     """
-    if not any(thing.type == "MESH" for thing in context.selected_objects):
+    meshes = [thing for thing in context.selected_objects if thing.type == "MESH"]
+    if not meshes:
         return "Select the meshes that shall become records"
-    return "" if context.mode == "OBJECT" else "Leave Edit Mode first"
+    if context.mode != "OBJECT":
+        return "Leave Edit Mode first"
+    return next(filter(None, map(linked_problem, meshes)), "")
 
 
 class ONESTEP3D_OT_render_dataset(bpy.types.Operator):

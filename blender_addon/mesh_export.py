@@ -59,7 +59,21 @@ def mesh_problem(thing: Any) -> str:
         return "Leave Edit Mode first"
     if "opacity_logit" in thing.data.attributes:
         return f"{thing.name} holds splats, which have their colours: select a mesh"
-    return ""
+    # A script may write into a linked mesh, and Blender forgets it when the file is opened again.
+    return linked_problem(thing) or linked_problem(thing.data)
+
+
+def linked_problem(data: Any) -> str:
+    """Say what to do about data of another file, which cannot be changed here; "" if it is this file's own.
+
+    Args:
+        data: an object or a mesh.
+    """
+    if data.library is None:
+        return ""
+    # Its other choices leave an object of a linked collection in no collection at all.
+    where = "Object, Relations, Make Local, All"
+    return f"Expected a mesh of this file, got {data.name}, linked from another one: make it local ({where})"
 
 
 def has_coordinates(thing: Any) -> bool:

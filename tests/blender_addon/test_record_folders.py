@@ -1,4 +1,4 @@
-"""Records copied where a person wants them: nothing beside them is touched, nothing old goes before its heir is there."""
+"""Records copied where a person wants them: nothing beside them is touched, nothing old goes for what is not whole."""
 
 import importlib
 import os
