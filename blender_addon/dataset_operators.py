@@ -1,6 +1,5 @@
 """Render the selected objects as records: posed pictures with depth and normals, for training and for other tools."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,16 +8,21 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from . import jobs
-from .job_requests import JobError, JobRequest
+from .job_requests import JobRequest
+from .mesh_export import linked_problem
 from .model_capture import captured_models
 from .panel_parts import draw_start_button
+from .record_folders import copy_records
 
 
 class ONESTEP3D_PG_dataset(bpy.types.PropertyGroup):
     """Choices of the panel Dataset."""
 
     folder: StringProperty(
-        name="Folder", description="Where the records go; empty leaves them in the job's folder", subtype="DIR_PATH"
+        name="Folder",
+        description="Where the records go, each named as its object; one of the same name is exchanged. "
+        "Empty leaves them in the job's folder",
+        subtype="DIR_PATH",
     )
     renderer: EnumProperty(
         name="Renderer",
@@ -64,9 +68,12 @@ def dataset_problem(context: bpy.types.Context) -> str:
     Args:
         context: with a scene.
     """
-    if not any(thing.type == "MESH" for thing in context.selected_objects):
+    meshes = [thing for thing in context.selected_objects if thing.type == "MESH"]
+    if not meshes:
         return "Select the meshes that shall become records"
-    return "" if context.mode == "OBJECT" else "Leave Edit Mode first"
+    if context.mode != "OBJECT":
+        return "Leave Edit Mode first"
+    return next(filter(None, map(linked_problem, meshes)), "")
 
 
 class ONESTEP3D_OT_render_dataset(bpy.types.Operator):
@@ -140,30 +147,9 @@ def _settings(chosen: ONESTEP3D_PG_dataset) -> dict[str, Any]:
 
 
 def _kept_records(folder: Path, target: Path | None, findings: Mapping[str, Any]) -> Iterator[None]:
-    """Copy the records where they were wanted, a file a step; a record is there whole or not at all."""
-    if target is None:
-        return
-    names = [str(name) for name in findings.get("records", ())]
-    for name in names:
-        record, unfinished = folder / name, target / f".{name}.unfinished"
-        if (target / name).exists() and not (target / name / "transforms.json").is_file():
-            raise JobError(
-                f"Expected a new folder or an older record, got other files in {target / name}. Choose another."
-            )
-        try:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            for file in sorted(file for file in record.rglob("*") if file.is_file()):
-                copy = unfinished / file.relative_to(record)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, copy)
-                yield
-            if (target / name).exists():
-                shutil.rmtree(target / name)
-            unfinished.rename(target / name)
-        except OSError as error:
-            raise JobError(
-                f"The records cannot be written to {target}: {error.strerror}. Choose another folder."
-            ) from None
+    """Copy the records where they were wanted; without a folder they stay in the job's."""
+    if target is not None:
+        yield from copy_records(folder, target, findings)
 
 
 def register() -> None:

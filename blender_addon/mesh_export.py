@@ -59,7 +59,21 @@ def mesh_problem(thing: Any) -> str:
         return "Leave Edit Mode first"
     if "opacity_logit" in thing.data.attributes:
         return f"{thing.name} holds splats, which have their colours: select a mesh"
-    return ""
+    # A script may write into a linked mesh, and Blender forgets it when the file is opened again.
+    return linked_problem(thing) or linked_problem(thing.data)
+
+
+def linked_problem(data: Any) -> str:
+    """Say what to do about data of another file, which cannot be changed here; "" if it is this file's own.
+
+    Args:
+        data: an object or a mesh.
+    """
+    if data.library is None:
+        return ""
+    # Its other choices leave an object of a linked collection in no collection at all.
+    where = "Object, Relations, Make Local, All"
+    return f"Expected a mesh of this file, got {data.name}, linked from another one: make it local ({where})"
 
 
 def has_coordinates(thing: Any) -> bool:
@@ -96,7 +110,7 @@ def captured_mesh(thing: Any, depsgraph: Any) -> CapturedMesh:
     if np.linalg.det(to_world[:3, :3]) < 0:  # a mirrored object would show its inside
         loops, corners = loops[:, ::-1], corners[:, ::-1]
     in_world = corners @ to_world[:3, :3].T + to_world[:3, 3]
-    world_to_unit = _unit_ball(in_world.reshape(-1, 3), thing.name)
+    world_to_unit = unit_ball(in_world.reshape(-1, 3), thing.name)
     layer = _render_layer(mesh)
     uvs = None if layer is None else _values(layer.uv, "vector", 2, np.float32)[loops]
     own = thing.data
@@ -111,6 +125,29 @@ def captured_mesh(thing: Any, depsgraph: Any) -> CapturedMesh:
         world_to_unit=world_to_unit,
         reshaped=(len(mesh.loops), len(mesh.polygons)) != (len(own.loops), len(own.polygons)),
     )
+
+
+def unit_ball(points: np.ndarray, name: str) -> np.ndarray:
+    """The matrix [4, 4] that moves points into the unit ball, as the worker does it.
+
+    Args:
+        points: [N, 3], at least one.
+        name: of the object.
+
+    Raises:
+        JobError: one is not finite, or all are one.
+    """
+    if not np.isfinite(points).all():
+        raise JobError(f"{name}: expected vertices at finite places, got some that are not; clean the mesh up.")
+    lowest, highest = points.min(axis=0), points.max(axis=0)
+    centre = (lowest + highest) / 2
+    radius = np.linalg.norm(points - centre, axis=1).max()
+    if not radius > 0:
+        raise JobError(f"{name}: expected a mesh with an extent, got a single point; scale it up.")
+    matrix = np.eye(4)
+    matrix[:3, :3] /= radius
+    matrix[:3, 3] = -centre / radius
+    return matrix
 
 
 def glb_of(captured: CapturedMesh) -> bytes:
@@ -164,18 +201,3 @@ def _values(collection: Any, name: str, width: int, dtype: Any) -> np.ndarray:
 
 def _render_layer(mesh: Any) -> Any | None:
     return next((layer for layer in mesh.uv_layers if layer.active_render), None)
-
-
-def _unit_ball(points: np.ndarray, name: str) -> np.ndarray:
-    """The matrix [4, 4] that moves points [N, 3] into the unit ball, as the worker does it."""
-    if not np.isfinite(points).all():
-        raise JobError(f"{name}: expected vertices at finite places, got some that are not; clean the mesh up.")
-    lowest, highest = points.min(axis=0), points.max(axis=0)
-    centre = (lowest + highest) / 2
-    radius = np.linalg.norm(points - centre, axis=1).max()
-    if not radius > 0:
-        raise JobError(f"{name}: expected a mesh with an extent, got a single point; scale it up.")
-    matrix = np.eye(4)
-    matrix[:3, :3] /= radius
-    matrix[:3, 3] = -centre / radius
-    return matrix

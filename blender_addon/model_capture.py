@@ -4,7 +4,6 @@ The export with materials takes seconds; in a process of its own it holds nobody
 """
 
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -16,17 +15,17 @@ import bpy
 
 from .job_requests import JobError
 from .logged_process import clean_environment
+from .model_names import model_names
 
 _EXPORT_SECONDS = 600
 _SCRIPT = Path(__file__).with_name("model_export.py")
-_LONGEST_NAME = 60
 
 
 def captured_models(things: Sequence[bpy.types.Object]) -> dict[str, Callable[[], bytes]]:
     """Capture objects as they are now.
 
     Args:
-        things: objects of type MESH, at least one.
+        things: objects of type MESH of this file, not linked from another one; at least one.
 
     Returns:
         By the names that the worker wants, `models/NAME.glb`, what gives the file's content; a thread may call it.
@@ -37,7 +36,7 @@ def captured_models(things: Sequence[bpy.types.Object]) -> dict[str, Callable[[]
     bpy.data.libraries.write(str(library), set(ordered), path_remap="ABSOLUTE")
     library.with_name("names.json").write_text(json.dumps([thing.name for thing in ordered]), encoding="utf-8")
     export = _Export(folder, library, _blender())
-    names = _file_names([thing.name for thing in ordered])
+    names = model_names([thing.name for thing in ordered])
     return {f"models/{name}.glb": export.file(number) for number, name in enumerate(names)}
 
 
@@ -88,10 +87,3 @@ def _blender() -> list[str]:
         return [sys.executable]
     options = ["--background", "--factory-startup", "--disable-autoexec", "--python-exit-code", "1", "--python"]
     return [bpy.app.binary_path, *options]
-
-
-def _file_names(names: Sequence[str]) -> list[str]:
-    """Names of files that every system admits, one an object."""
-    plain = [re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:_LONGEST_NAME].strip("_") or "object" for name in names]
-    folded = [name.casefold() for name in plain]
-    return [f"{name}-{number}" if folded.count(name.casefold()) > 1 else name for number, name in enumerate(plain, 1)]

@@ -145,11 +145,14 @@ def place_in(scene: Any, thing: Any) -> None:
     """Link a new object into a scene and select it alone.
 
     Args:
-        scene: its active collection is taken where it is the one that the window shows.
+        scene: its active collection is taken where it is the one that the window shows; where that one is of another
+            file, or overrides one, the scene's own is taken.
         thing: in no scene yet.
     """
     layer = bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
     collection = layer.active_layer_collection.collection if layer.active_layer_collection else scene.collection
+    if collection.library is not None or collection.override_library is not None:
+        collection = scene.collection
     collection.objects.link(thing)
     for other in layer.objects.selected:
         other.select_set(False, view_layer=layer)

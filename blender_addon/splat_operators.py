@@ -64,6 +64,9 @@ class ONESTEP3D_OT_import_splats(bpy.types.Operator, ImportHelper):
         except (FormatError, OSError, MemoryError) as error:
             self.report({"ERROR"}, f"{path.name}: {reading_sentence(error)}")
             return False
+        if context.mode != "OBJECT" and bpy.ops.object.mode_set.poll():
+            # The splats become active, and nothing could tell then that another object is still being edited.
+            bpy.ops.object.mode_set(mode="OBJECT")
         made: list[Reference] = []
         for _ in make_splat_object(reading.splats, path.stem, made):
             pass
@@ -114,7 +117,8 @@ class ONESTEP3D_OT_export_splats(bpy.types.Operator, ExportHelper):
         path = Path(self.filepath)
         if path.suffix[1:].lower() == self.format or not path.name:
             return False
-        self.filepath = str(path.with_suffix(f".{self.format}"))
+        bare = path.with_suffix("") if _has_ending(path) else path
+        self.filepath = str(_with_ending(bare, self.format))
         return True
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -127,9 +131,8 @@ class ONESTEP3D_OT_export_splats(bpy.types.Operator, ExportHelper):
             layout.prop(self, "spz_version")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        path = Path(self.filepath)
-        if path.suffix[1:].lower() not in FORMATS:  # a script may give any name, and one without ending is common
-            path = path.with_name(f"{path.name}.{self.format}")
+        # A script may give any name, and one without ending is common.
+        path = _with_ending(Path(self.filepath), self.format)
         try:
             readings = [splats_of(thing) for thing in _chosen(context)]
             splats = joined([reading.splats for reading in readings])
@@ -243,6 +246,15 @@ def joined(parts: list[SplatArrays]) -> SplatArrays:
         axes=parts[0].axes,
         antialiased=any(part.antialiased for part in parts),
     )
+
+
+def _has_ending(path: Path) -> bool:
+    """Whether a name ends as a format does; of chair.v2 the last part belongs to the name."""
+    return path.suffix[1:].lower() in FORMATS
+
+
+def _with_ending(path: Path, ending: str) -> Path:
+    return path if _has_ending(path) else path.with_name(f"{path.name}.{ending}")
 
 
 def _chosen(context: bpy.types.Context) -> list[bpy.types.Object]:

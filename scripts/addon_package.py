@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -16,6 +17,7 @@ INDEX = "index.json"
 _ADDON = REPOSITORY / "blender_addon"
 _SHARED = REPOSITORY / "gs_integration"
 _WORKER = "worker"
+_ID = "onestep3d"
 _WHEEL = ".whl"
 # A zip holds the day of each file: one day for all makes two builds of the same files the same bytes.
 _DAY = (2020, 1, 1, 0, 0, 0)
@@ -85,23 +87,57 @@ def write_zip(files: dict[str, Path], file: Path) -> None:
 
 
 def write_folder(files: dict[str, Path], folder: Path) -> None:
-    """Write the extension unpacked; what was there of an earlier one is replaced.
+    """Write the extension unpacked, whole or not at all; what was there of an earlier one is replaced.
 
     Args:
         files: of the extension.
         folder: new, empty, or holding an unpacked extension.
 
     Raises:
-        UserError: the folder holds something else.
+        UserError: the folder holds something else, or what the extension is made of.
         OSError: it cannot be written.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST).is_file():
-        raise UserError(f"Expected an empty folder or an unpacked extension, got {folder}; choose another folder.")
-    shutil.rmtree(folder, ignore_errors=True)
-    for name, source in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+    folder = folder.resolve()
+    if problem := _folder_problem(files, folder):
+        raise UserError(f"Expected an empty folder or an unpacked extension, got {folder}: {problem}; choose another.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as workplace:
+        new, older = Path(workplace) / "new", Path(workplace) / "older"
+        for name, source in files.items():
+            target = new / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        if folder.exists():
+            folder.rename(older)
+        try:
+            new.rename(folder)
+        except OSError:
+            if older.exists():
+                older.rename(folder)
+            raise
+
+
+def _folder_problem(files: dict[str, Path], folder: Path) -> str:
+    """Why all that a folder holds may not go; "" if it may."""
+    if not folder.exists():
+        return ""
+    if not folder.is_dir():
+        return "it is a file"
+    if any(folder in source.resolve().parents for source in files.values()):
+        return "the extension is made of files in there"
+    if not any(folder.iterdir()):
+        return ""
+    if not (folder / MANIFEST).is_file():
+        return "it holds other files"
+    try:
+        named = tomllib.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("id")
+    except (ValueError, OSError):
+        named = None
+    if named != _ID:
+        return "it holds another extension"
+    # Files that the build brings together: where one is missing, this is the folder of somebody's sources.
+    missing = [name for name in ("__init__.py", "protocol.py", "LICENSE") if not (folder / name).is_file()]
+    return f"it lacks {missing[0]}, and may be a checkout" if missing else ""
 
 
 def zip_name(files: dict[str, Path]) -> str:

@@ -263,7 +263,9 @@ texture.guided_by, texture.cameras = "PICTURE", "SELECTED"
 problems["selected"] = texture_operators.texture_problem(bpy.context)
 found["problems"] = problems
 texture.cameras, texture.show_cameras = "RING", True
-lines = camera_overlay.camera_lines(bpy.context)
+while (lines := camera_overlay.camera_lines(bpy.context)) is None:
+    camera_overlay.look()
+    time.sleep(0.01)
 captured = mesh_export.captured_mesh(kept, bpy.context.evaluated_depsgraph_get())
 found["lines"] = [len(lines), float(np.linalg.norm(lines, axis=1).max() * captured.world_to_unit[0, 0])]
 """

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from distill_core.errors import UserError
+from scripts.addon_package import MANIFEST, addon_files, write_folder
 from tests.scripts.processes import REPOSITORY, run_program
 
 PROGRAM = "scripts/build_addon.py"
@@ -108,13 +110,71 @@ def test_two_builds_are_the_same_bytes(built: Path, tmp_path: Path) -> None:
     assert (tmp_path / built.name).read_bytes() == built.read_bytes()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 def test_a_folder_with_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     status, _, error = build("--output-dir", str(tmp_path / "dist"), "--folder", str(tmp_path / "mine"))
     assert status == 2
-    assert "choose another folder" in error
+    assert "choose another" in error
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
+
+
+def test_an_unpacked_extension_is_replaced_whole(tmp_path: Path) -> None:
+    files, folder = addon_files(), tmp_path / "unpacked"
+    write_folder(files, folder)
+    (folder / "of_an_earlier_one.py").write_text("")
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    write_folder(files, link)
+    assert link.is_symlink()
+    assert contents(folder) == {name: source.read_bytes() for name, source in files.items()}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "unpacked"]
+
+
+@pytest.mark.parametrize("place", ["", "blender_addon", "gs_integration", "gs_integration/formats"])
+def test_the_folder_of_the_sources_is_left_alone(place: str, tmp_path: Path) -> None:
+    """In a copy of the sources, reached by its own path and by another one."""
+    files = {}
+    for name, source in addon_files().items():
+        files[name] = tmp_path / "checkout" / source.relative_to(REPOSITORY)
+        files[name].parent.mkdir(parents=True, exist_ok=True)
+        files[name].write_bytes(source.read_bytes())
+    (tmp_path / "link").symlink_to(tmp_path / "checkout")
+    before = contents(tmp_path / "checkout")
+    for folder in (
+        tmp_path / "checkout" / place,
+        tmp_path / "link" / place,
+        tmp_path / "checkout" / "x" / ".." / place,
+    ):
+        with pytest.raises(UserError, match="choose another"):
+            write_folder(files, folder)
+        assert contents(tmp_path / "checkout") == before
+
+
+@pytest.mark.parametrize("manifest", ['id = "another"', 'id = "onestep3d"', "id ="])
+def test_other_extensions_and_other_checkouts_are_left_alone(manifest: str, tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    (tmp_path / MANIFEST).write_text(manifest)
+    (tmp_path / "__init__.py").write_text("")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="choose another"):
+        write_folder(addon_files(), tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_a_copy_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
+    files, folder = addon_files(), tmp_path / "unpacked"
+    write_folder(files, folder)
+    before = contents(folder)
+    with pytest.raises(OSError, match="gone"):
+        write_folder({**files, "zz.py": tmp_path / "gone.py"}, folder)
+    assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["unpacked"]
 
 
 def test_a_missing_blender_is_said(tmp_path: Path) -> None:
