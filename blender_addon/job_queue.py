@@ -11,17 +11,15 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from .background import Background
 from .client import Event, Patience, WorkerClient
 from .job_folders import Folders, read_inputs, store_results
+from .job_progress import show_preview, show_progress
 from .job_requests import Cancelled, JobError, JobRequest, JobState, LocalProgress, LocalRequest
 from .protocol import ProtocolError
 
 _MOST_ENDED_JOBS = 20
 _LOG_LINES = 4000
-_WIDEST_PREVIEW_PX = 1024
 
 
 class JobQueue:
@@ -179,8 +177,7 @@ class JobQueue:
             seconds: for how long steps of results may be applied; the last one may end later.
         """
         if self._client is not None:
-            for event in self._client.poll():
-                self._take(event)
+            self._hear(self._client)
         if self._test_wanted:
             self._ask_status()
         for state in list(self.jobs):
@@ -249,6 +246,26 @@ class JobQueue:
             self._asked[client.run(request.task, request.settings, files)] = state
             state.state, state.stage = "running", "starting"
 
+    def _hear(self, client: WorkerClient) -> None:
+        """Take what the worker said; a job that it knows no more, or that cannot be followed, ends."""
+        for event in client.poll():
+            state = self._asked.get(event.job or "")
+            try:
+                self._take(event)
+            except Exception as error:  # of one event: those after it may hold results
+                client.cancel(event.job or "")
+                self._asked.pop(event.job or "", None)
+                self._lose(state, _sentence_of(error, self.log))
+        for number in [number for number in self._asked if number not in client.jobs]:
+            self._lose(self._asked.pop(number), "Expected a result from the worker, got none. Run the job again.")
+
+    def _lose(self, state: JobState | None, sentence: str) -> None:
+        if state is None:
+            self.problem = sentence
+        elif not state.ended:
+            self._threads.pop(state, None)
+            self._end(state, "cancelled" if state.cancelling else "failed", "" if state.cancelling else sentence)
+
     def _take(self, event: Event) -> None:
         """What the worker said."""
         if event.kind == "ready":
@@ -273,24 +290,9 @@ class JobQueue:
                 self.problem = event.sentence
 
     def _show(self, state: JobState | None, event: Event) -> None:
-        """Where a job stands; a worker of another make may leave fields out."""
-        if state is None:
-            return
-        stage, step, total, left = (event.fields.get(name) for name in ("stage", "step", "total", "seconds_left"))
-        state.stage = stage[:60] if isinstance(stage, str) else state.stage
-        state.step = step if isinstance(step, int) else 0
-        state.total = total if isinstance(total, int) and total > 0 else None
-        state.seconds_left = float(left) if isinstance(left, int | float) else None
-        preview = event.attachments.get("preview")
-        show = state.request.preview if isinstance(state.request, JobRequest) else None
-        if show is None or state.cancelling or not _is_picture(preview):
-            return
-        try:
-            show(preview)
-        except JobError:
-            pass  # what it was shown on is gone; the result will say so
-        except Exception:  # a defect of the preview must not cost the job
-            self.log.append(traceback.format_exc())
+        if state is not None:
+            show_progress(state, event.fields)
+            show_preview(state, event, self.log)
 
     def _finish(self, state: JobState, event: Event) -> None:
         """A job's result, which is kept in its folder, or its error."""
@@ -368,12 +370,6 @@ def _generator_of(state: JobState) -> Iterator[None]:
     else:
         assert state.folder is not None
         yield from state.request.apply(state.folder / "results", state.findings)
-
-
-def _is_picture(found: object) -> bool:
-    if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.ndim != 3:
-        return False
-    return found.shape[2] == 3 and 1 <= min(found.shape[:2]) and max(found.shape[:2]) <= _WIDEST_PREVIEW_PX
 
 
 def _sentence_of(error: BaseException, log: "collections.deque[str]") -> str:
