@@ -396,6 +396,71 @@ def test_a_held_result_waits_while_the_next_job_runs(make_queue: MakeQueue, queu
     assert [findings["task"] for _, findings in kept] == ["first", "second"]
 
 
+def test_a_result_waits_between_two_steps_and_goes_on(make_queue: MakeQueue, queues: Any) -> None:
+    """Edit Mode may begin while a result is half applied."""
+    reason, steps = [""], []
+
+    def apply(folder: Path, findings: Mapping[str, Any]) -> Iterator[None]:
+        for step in range(6):
+            steps.append((step, reason[0]))
+            if step == 2:
+                reason[0] = "Leave Edit Mode."
+            yield
+
+    queue = make_queue(program(PATIENT), lambda _: reason[0])
+    state = queue.submit(queues.JobRequest("x", "x", {}, {}, apply))
+    until(queue, lambda: bool(state.sentence))
+    for _ in range(5):
+        queue.tick()
+    assert (state.state, state.sentence, len(steps)) == ("applying", "Leave Edit Mode.", 3)
+    assert queue.waits_for_thread
+    reason[0] = ""
+    until(queue, lambda: state.ended)
+    assert (state.state, state.sentence) == ("done", "")
+    assert steps == [(step, "") for step in range(6)]
+
+
+def test_a_result_that_is_half_there_is_taken_back_and_begins_anew(make_queue: MakeQueue, queues: Any) -> None:
+    """Another file is opened while a result is half applied."""
+    reason, scene = [""], []
+
+    def apply(folder: Path, findings: Mapping[str, Any]) -> Iterator[None]:
+        try:
+            for step in range(100):
+                scene.append(step)
+                time.sleep(0.003)
+                yield
+        except GeneratorExit:
+            scene.clear()
+            raise
+
+    queue = make_queue(program(PATIENT), lambda _: reason[0])
+    state = queue.submit(queues.JobRequest("x", "x", {}, {}, apply))
+    until(queue, lambda: len(scene) > 5)
+    queue.start_over()
+    reason[0] = "Another file."
+    assert (state.state, scene) == ("held", [])
+    until(queue, lambda: bool(state.sentence))
+    assert (state.state, state.sentence, scene) == ("held", "Another file.", [])
+    reason[0] = ""
+    until(queue, lambda: state.ended)
+    assert (state.state, scene) == ("done", list(range(100)))
+
+
+def test_what_does_not_change_the_scene_is_never_held(make_queue: MakeQueue, queues: Any) -> None:
+    queue, kept = make_queue(program(PATIENT), lambda _: "Made for a file that is no longer open."), []
+
+    def forget(findings: Mapping[str, Any]) -> Iterator[None]:
+        kept.append(findings)
+        yield
+
+    records = queue.submit(queues.JobRequest("x", "records", {}, {}, scene_of(kept), changes_scene=False))
+    install = queue.submit(queues.LocalRequest("install", lambda _: {}, forget, changes_scene=False))
+    views = queue.submit(queues.JobRequest("x", "views", {}, {}, scene_of(kept)))
+    until(queue, lambda: views.state == "held" and bool(views.sentence))
+    assert (records.state, install.state, len(kept)) == ("done", "done", 2)
+
+
 def test_another_command_exchanges_the_worker(make_queue: MakeQueue, queues: Any) -> None:
     command = program(PATIENT)
     queue = make_queue(command)
