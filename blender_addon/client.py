@@ -10,20 +10,19 @@ import os
 import queue
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
-from .protocol import PROTOCOL_VERSION, Attachment, Message, ProtocolError, read_message, write_message
+from .protocol import PROTOCOL_VERSION, Attachment, Message, ProtocolError
+from .worker_pipes import Unsent, WorkerPipes
 
-_LOG_LINES, _LONGEST_LOG_LINE = 2000, 4000
+_LOG_LINES = 2000
 _NICENESS = 10
 """What a person sees and touches goes before what is computed."""
 _SSH_FAILED = 255
 """Status of ssh for an error of its own; any other is that of the program over there."""
-_ENDED = Message("ended")
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Patience:
 
     Args:
         hello: for the first message after the start.
-        silence: for a sign of life while a job runs.
+        silence: for a sign of life while a job runs; a chunk of a transfer, either way, is one.
         cancel: for a job to end after it was cancelled.
         terminate: for the process to end after it was asked to.
     """
@@ -82,8 +81,7 @@ class WorkerClient:
         self.log: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
         self._environment = None if environment is None else dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
-        self._arrived: queue.Queue[Message | ProtocolError | Event] = queue.Queue()
-        self._outbox: queue.Queue[Message | None] = queue.Queue()
+        self._pipes: WorkerPipes | None = None
         self._numbers = itertools.count(1)
         self._jobs: list[str] = []
         self._cancelled: dict[str, float] = {}
@@ -121,13 +119,14 @@ class WorkerClient:
         if self._process is not None:
             return None
         self.hello, self._ending_since, self._reason, self._heard = None, None, "", time.monotonic()
-        self._arrived, self._outbox, self._drained = queue.Queue(), queue.Queue(), False
+        self._drained = False
         try:
             self._process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                bufsize=0,
                 env=self._environment,
                 # Ctrl-C in Blender's terminal is Blender's affair.
                 start_new_session=os.name == "posix",
@@ -145,15 +144,7 @@ class WorkerClient:
                 os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
             except OSError:
                 pass  # it is gone already
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        for target, arguments in (
-            (_read, (process.stdout, self._arrived)),
-            (_write, (process.stdin, self._outbox, self._arrived)),
-            (_keep_log, (process.stderr, self.log)),
-        ):
-            threading.Thread(target=target, args=arguments, daemon=True).start()
+        self._pipes = WorkerPipes(process, self.log)
         return None
 
     def run(
@@ -190,7 +181,7 @@ class WorkerClient:
         """
         if job in self._jobs and job not in self._cancelled:
             self._cancelled[job] = time.monotonic()
-            self._outbox.put(Message("cancel", {"job": job}))
+            self._say(Message("cancel", {"job": job}))
 
     def stop(self, reason: str = "") -> None:
         """Ask the worker to end; if it does not, it is terminated and then killed.
@@ -201,34 +192,34 @@ class WorkerClient:
         if self._process is not None and self._ending_since is None:
             self._reason = self._reason or reason
             self._ending_since = time.monotonic()
-            self._outbox.put(Message("bye"))
-            self._outbox.put(None)
+            self._say(Message("bye"))
+            self._say(None)
 
     def kill(self) -> None:
         """End the process now and wait for it, as when Blender quits."""
         if self._process is not None:
             self._signal(self._process, signal.SIGTERM if os.name != "posix" else signal.SIGKILL)
             self._process.wait()
-            self._outbox.put(None)
+            self._say(None)
 
     def poll(self) -> list[Event]:
         """Return what happened since the last call, and see to a worker that does not answer."""
         events: list[Event] = []
-        while self._process is not None:
+        while self._pipes is not None:
             try:
-                arrived = self._arrived.get_nowait()
+                arrived = self._pipes.arrived.get_nowait()
             except queue.Empty:
                 break
-            if isinstance(arrived, Event):  # a job that could not be sent
+            if isinstance(arrived, Unsent):
                 self._forget(arrived.job)
-                events.append(arrived)
+                events.append(Event("error", arrived.job, {"cause": "person"}, sentence=str(arrived)))
                 continue
             self._heard = time.monotonic()
             if isinstance(arrived, ProtocolError):
                 self._fail(
                     f"The worker said what is no message ({arrived}) Its Python may print or be another program."
                 )
-            elif arrived is _ENDED:
+            elif arrived is None:
                 self._drained = True
                 self._begin_to_end()
             elif (event := self._event(arrived)) is not None:
@@ -245,8 +236,12 @@ class WorkerClient:
         self._jobs.append(job)
         if len(self._jobs) == 1:
             self._heard = time.monotonic()
-        self._outbox.put(Message(message.kind, {"job": job, **message.fields}, message.attachments))
+        self._say(Message(message.kind, {"job": job, **message.fields}, message.attachments))
         return job
+
+    def _say(self, message: Message | None) -> None:
+        if self._pipes is not None:
+            self._pipes.outbox.put(message)
 
     def _event(self, message: Message) -> Event | None:
         """What a message means; a worker that speaks out of turn is ended."""
@@ -290,10 +285,14 @@ class WorkerClient:
             self._fail(f"The worker did not say hello within {self.patience.hello:g} s. See its log, or try again.")
         elif any(now - since > self.patience.cancel for since in self._cancelled.values()):
             self._fail("The worker did not stop the cancelled job in time and was ended. It starts again by itself.")
-        elif self._jobs and self.hello is not None and now - self._heard > self.patience.silence:
+        elif self._jobs and self.hello is not None and now - self._sign_of_life() > self.patience.silence:
             self._fail(
                 f"The worker gave no sign of life for {self.patience.silence:g} s and was ended. Run the job again."
             )
+
+    def _sign_of_life(self) -> float:
+        """When the worker last spoke, or a part of a message went to it or came from it."""
+        return max(self._heard, self._pipes.moved if self._pipes is not None else 0.0)
 
     def _fail(self, sentence: str) -> None:
         """End a worker that is at fault, now: it was not asked in vain before."""
@@ -304,7 +303,7 @@ class WorkerClient:
     def _begin_to_end(self) -> None:
         if self._ending_since is None:
             self._ending_since = time.monotonic()
-            self._outbox.put(None)
+            self._say(None)
 
     def _burial(self, process: "subprocess.Popen[bytes]") -> list[Event]:
         """Events of a process that is no more: an error for each job that it owed, and its end."""
@@ -320,7 +319,7 @@ class WorkerClient:
             Event("error", job, {"cause": "cancelled" if job in self._cancelled else "worker"}, sentence=sentence)
             for job in self._jobs
         ]
-        self._process, self.hello, self._ending_since = None, None, None
+        self._process, self._pipes, self.hello, self._ending_since = None, None, None, None
         self._jobs.clear()
         self._cancelled.clear()
         return [*events, Event("ended", fields={"status": status}, sentence=sentence)]
@@ -356,40 +355,3 @@ def _sentence_of(status: int, command: Sequence[str], last_line: str) -> str:
         name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
         return f"The worker was killed ({name}), perhaps because the memory was full. Close other programs, try again."
     return f"The worker ended with status {status}. Its log says why; Test connection starts it again."
-
-
-def _read(stream: BinaryIO, arrived: "queue.Queue[Message | ProtocolError | Event]") -> None:
-    """Hand over messages until the stream ends or can no longer be followed."""
-    try:
-        while (message := read_message(stream)) is not None:
-            arrived.put(message)
-    except ProtocolError as error:
-        arrived.put(error)
-    except (OSError, ValueError, MemoryError):
-        pass
-    arrived.put(_ENDED)
-    stream.close()
-
-
-def _write(
-    stream: BinaryIO, outbox: "queue.Queue[Message | None]", arrived: "queue.Queue[Message | ProtocolError | Event]"
-) -> None:
-    """Write messages until there are no more, then close the worker's input."""
-    try:
-        while (message := outbox.get()) is not None:
-            try:
-                write_message(stream, message)
-            except ProtocolError as error:
-                arrived.put(Event("error", message.text("job"), {"cause": "person"}, sentence=str(error)))
-    except OSError:
-        pass  # the worker is gone, which the reader notices
-    try:
-        stream.close()
-    except OSError:
-        pass  # what was left to write has no reader any more
-
-
-def _keep_log(stream: BinaryIO, log: "collections.deque[str]") -> None:
-    while line := stream.readline(_LONGEST_LOG_LINE):
-        log.append(line.decode("utf-8", "replace").rstrip())
-    stream.close()

@@ -103,6 +103,7 @@ class ONESTEP3D_OT_render_dataset(bpy.types.Operator):
                 captured_models(things),
                 lambda folder, findings: _kept_records(folder, target, findings),
                 button=ONESTEP3D_OT_render_dataset.bl_idname,
+                changes_scene=False,
             ),
         )
 

@@ -229,7 +229,8 @@ def _start(operator: bpy.types.Operator, label: str, work: Callable[[LocalProgre
         jobs.stop_worker()  # one that still runs is of the environment before
         yield
 
-    return jobs.start(operator, LocalRequest(label, work_and_forget, apply, button=type(operator).bl_idname))
+    button = type(operator).bl_idname
+    return jobs.start(operator, LocalRequest(label, work_and_forget, apply, button, changes_scene=False))
 
 
 def _state() -> str:

@@ -8,20 +8,19 @@ import collections
 import dataclasses
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from .background import Background
 from .client import Event, Patience, WorkerClient
 from .job_folders import Folders, read_inputs, store_results
+from .job_progress import show_preview, show_progress
 from .job_requests import Cancelled, JobError, JobRequest, JobState, LocalProgress, LocalRequest
 from .protocol import ProtocolError
+from .result_steps import ResultSteps
 
 _MOST_ENDED_JOBS = 20
 _LOG_LINES = 4000
-_WIDEST_PREVIEW_PX = 1024
 
 
 class JobQueue:
@@ -30,7 +29,7 @@ class JobQueue:
     Args:
         command: gives program and arguments of the worker; raises JobError if there is none.
         output_folder: gives the folder that results are kept in.
-        hold: says why a result cannot be applied now; "" if it can.
+        hold: says why a result cannot change the scene now; "" if it can. Asked before each step.
         applied: is told of each job after its result was applied, whole or not.
         patience: when silence of the worker becomes an error.
     """
@@ -46,13 +45,13 @@ class JobQueue:
         self.jobs: list[JobState] = []
         self.log: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
         self.problem, self.hello, self.status = "", {}, {}
-        self._command, self._hold, self._applied, self._patience = command, hold, applied, patience
+        self._command, self._applied, self._patience = command, applied, patience
+        self._steps = ResultSteps(hold, self._applied_to_end)
         self._output_folder, self._folders = output_folder, Folders()
         self._client: WorkerClient | None = None
         self._asked: dict[str, JobState | None] = {}
         self._threads: dict[JobState, Background] = {}
         self._locals: dict[JobState, LocalProgress] = {}
-        self._generators: dict[JobState, Iterator[None]] = {}
         self._numbers = 0
         self._test_wanted = False
 
@@ -132,17 +131,22 @@ class JobQueue:
         if self._client is not None:
             self._client.stop("The worker was stopped. Run the job again when it is wanted.")
 
+    def start_over(self) -> None:
+        """Take back what is half applied, as when the scene is about to be replaced; its result waits again."""
+        self._steps.start_over()
+
     def close(self) -> None:
         """End everything now, as when the add-on is disabled."""
         for progress in self._locals.values():
             progress.cancel()
+        self.start_over()
         for state in list(self.jobs):
             if not state.ended:
                 self._end(state, "cancelled")
         if self._client is not None:
             self._client.kill()
         self._client = None
-        for kept in (self._asked, self._threads, self._locals, self._generators):
+        for kept in (self._asked, self._threads, self._locals):
             kept.clear()
         self.hello, self.status, self._test_wanted = {}, {}, False
 
@@ -168,7 +172,7 @@ class JobQueue:
     @property
     def waits_for_thread(self) -> bool:
         """Whether the next thing to happen is the end of a thread or word from the worker."""
-        return not self._generators
+        return not self._steps.begun
 
     # --- what happens by itself -----------------------------------------------------------------------------------
 
@@ -179,8 +183,7 @@ class JobQueue:
             seconds: for how long steps of results may be applied; the last one may end later.
         """
         if self._client is not None:
-            for event in self._client.poll():
-                self._take(event)
+            self._hear(self._client)
         if self._test_wanted:
             self._ask_status()
         for state in list(self.jobs):
@@ -192,7 +195,7 @@ class JobQueue:
                 self._begin(state)
         for state in [job for job in self.jobs if job.state in ("running", "storing")]:
             self._take_results(state)
-        self._apply(time.monotonic() + seconds)
+        self._steps.go_on(self.jobs, time.monotonic() + seconds)
 
     def _ask_status(self) -> None:
         try:
@@ -249,6 +252,26 @@ class JobQueue:
             self._asked[client.run(request.task, request.settings, files)] = state
             state.state, state.stage = "running", "starting"
 
+    def _hear(self, client: WorkerClient) -> None:
+        """Take what the worker said; a job that it knows no more, or that cannot be followed, ends."""
+        for event in client.poll():
+            state = self._asked.get(event.job or "")
+            try:
+                self._take(event)
+            except Exception as error:  # of one event: those after it may hold results
+                client.cancel(event.job or "")
+                self._asked.pop(event.job or "", None)
+                self._lose(state, _sentence_of(error, self.log))
+        for number in [number for number in self._asked if number not in client.jobs]:
+            self._lose(self._asked.pop(number), "Expected a result from the worker, got none. Run the job again.")
+
+    def _lose(self, state: JobState | None, sentence: str) -> None:
+        if state is None:
+            self.problem = sentence
+        elif not state.ended:
+            self._threads.pop(state, None)
+            self._end(state, "cancelled" if state.cancelling else "failed", "" if state.cancelling else sentence)
+
     def _take(self, event: Event) -> None:
         """What the worker said."""
         if event.kind == "ready":
@@ -273,24 +296,9 @@ class JobQueue:
                 self.problem = event.sentence
 
     def _show(self, state: JobState | None, event: Event) -> None:
-        """Where a job stands; a worker of another make may leave fields out."""
-        if state is None:
-            return
-        stage, step, total, left = (event.fields.get(name) for name in ("stage", "step", "total", "seconds_left"))
-        state.stage = stage[:60] if isinstance(stage, str) else state.stage
-        state.step = step if isinstance(step, int) else 0
-        state.total = total if isinstance(total, int) and total > 0 else None
-        state.seconds_left = float(left) if isinstance(left, int | float) else None
-        preview = event.attachments.get("preview")
-        show = state.request.preview if isinstance(state.request, JobRequest) else None
-        if show is None or state.cancelling or not _is_picture(preview):
-            return
-        try:
-            show(preview)
-        except JobError:
-            pass  # what it was shown on is gone; the result will say so
-        except Exception:  # a defect of the preview must not cost the job
-            self.log.append(traceback.format_exc())
+        if state is not None:
+            show_progress(state, event.fields)
+            show_preview(state, event, self.log)
 
     def _finish(self, state: JobState, event: Event) -> None:
         """A job's result, which is kept in its folder, or its error."""
@@ -323,35 +331,8 @@ class JobQueue:
                 state.findings = thread.result
             state.state, state.sentence = "held", ""
 
-    def _apply(self, until: float) -> None:
-        """Go on with the result that is being applied, or begin with the next one that can be."""
-        while True:
-            if not self._generators:
-                for state in self.jobs:
-                    if state.state == "held":
-                        state.sentence = self._hold(state)
-                        if not state.sentence:
-                            self._generators[state] = _generator_of(state)
-                            state.state, state.stage, state.total = "applying", "scene", None
-                            break
-            if not self._generators:
-                return
-            state, generator = next(iter(self._generators.items()))
-            try:
-                next(generator)
-            except StopIteration:
-                self._applied_to_end(state, "done", "")
-            except JobError as error:
-                self._applied_to_end(state, "failed", str(error))
-            except Exception as error:  # a defect must not stop the timer, and is shown with what to do
-                self._applied_to_end(state, "failed", _sentence_of(error, self.log))
-            # What is done with a finished result, a step of undo, must not meet the next one's first steps.
-            if state.ended or time.monotonic() >= until:
-                return
-
-    def _applied_to_end(self, state: JobState, ended: str, sentence: str) -> None:
-        del self._generators[state]
-        self._end(state, ended, sentence)
+    def _applied_to_end(self, state: JobState, ended: str, error: Exception | None) -> None:
+        self._end(state, ended, "" if error is None else _sentence_of(error, self.log))
         self._applied(state)
 
     def _end(self, state: JobState, ended: str, sentence: str = "") -> None:
@@ -359,21 +340,6 @@ class JobQueue:
         state.seconds, state.seconds_left = time.monotonic() - state.began, None
         if sentence and ended == "failed":
             self.log.append(f"{state.request.label}: {sentence}")
-
-
-def _generator_of(state: JobState) -> Iterator[None]:
-    """The steps of a result; what fails before the first step fails in it."""
-    if isinstance(state.request, LocalRequest):
-        yield from state.request.apply(state.findings)
-    else:
-        assert state.folder is not None
-        yield from state.request.apply(state.folder / "results", state.findings)
-
-
-def _is_picture(found: object) -> bool:
-    if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.ndim != 3:
-        return False
-    return found.shape[2] == 3 and 1 <= min(found.shape[:2]) and max(found.shape[:2]) <= _WIDEST_PREVIEW_PX
 
 
 def _sentence_of(error: BaseException, log: "collections.deque[str]") -> str:

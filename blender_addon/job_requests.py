@@ -36,6 +36,7 @@ class JobRequest:
             milliseconds, one a `yield`. Raises JobError where the scene no longer admits it.
         preview: shows a picture, [H, W, 3] bytes, row 0 on top, while the job runs; takes a few milliseconds at most.
         button: bl_idname of the operator that asked, whose button cancels meanwhile.
+        changes_scene: whether the result waits until the scene can be changed; one that is not of the scene never does.
     """
 
     task: str
@@ -45,6 +46,7 @@ class JobRequest:
     apply: Callable[[Path, Mapping[str, Any]], Iterator[None]]
     preview: Callable[[np.ndarray], None] | None = None
     button: str = ""
+    changes_scene: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +58,14 @@ class LocalRequest:
         work: runs in a thread of its own, without bpy; returns findings. Raises JobError for what a person can mend.
         apply: takes the findings, and changes the scene in short steps, one a `yield`.
         button: bl_idname of the operator that asked, whose button cancels meanwhile.
+        changes_scene: whether the result waits until the scene can be changed; one that is not of the scene never does.
     """
 
     label: str
     work: "Callable[[LocalProgress], Mapping[str, Any]]"
     apply: Callable[[Mapping[str, Any]], Iterator[None]]
     button: str = ""
+    changes_scene: bool = True
 
 
 @dataclass(eq=False)

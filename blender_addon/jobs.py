@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import bpy
 from bpy.app.handlers import persistent
 
-from . import preferences
+from . import preferences, references
 from .job_queue import JobQueue
 from .job_requests import JobRequest, JobState, LocalRequest
 
@@ -78,7 +78,7 @@ def wait(state: JobState) -> None:
     Args:
         state: of the job.
     """
-    while _finished or (not state.ended and not (state.state == "held" and state.sentence)):
+    while _finished or (not state.ended and not (state.state in ("held", "applying") and state.sentence)):
         tick()
         if queue.waits_for_thread:
             time.sleep(0.005)
@@ -248,12 +248,14 @@ def _hold(state: JobState) -> str:
     """Why a result cannot be applied now: "" if it can."""
     if for_another_file(state):
         return "Made for a file that is no longer open. Press Apply here to bring the result into this one."
-    if bpy.context.mode != "OBJECT":
+    windows = bpy.context.window_manager.windows
+    active = [bpy.context.view_layer.objects.active, *(window.view_layer.objects.active for window in windows)]
+    if bpy.context.mode != "OBJECT" or any(thing is not None and thing.mode != "OBJECT" for thing in active):
         return "The result waits for Object Mode: press Tab, or choose the mode in the viewport's header."
     if bpy.app.is_job_running("RENDER"):
         return "The result waits for the render to end."
-    window = bpy.context.window_manager.windows[:1]
-    if window and any(modal.bl_idname.startswith("TRANSFORM_OT_") for modal in window[0].modal_operators):
+    modal = [operator.bl_idname for window in windows for operator in window.modal_operators]
+    if any(idname.startswith("TRANSFORM_OT_") for idname in modal):
         return "The result waits for the move, turn or scaling to end."
     return ""
 
@@ -262,7 +264,8 @@ def _applied(state: JobState) -> None:
     """A result was applied, whole or not: Blender keeps a step of undo, and draws."""
     _files.pop(state, None)
     _apply_here.discard(state)
-    _finished.append(state)
+    if state.request.changes_scene:
+        _finished.append(state)
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type in ("VIEW_3D", "IMAGE_EDITOR", "OUTLINER"):
@@ -281,12 +284,14 @@ def _push_undo(state: JobState) -> None:
 def _before_loading(*_: object) -> None:
     global _path_before
     _path_before = bpy.data.filepath
+    queue.start_over()
 
 
 @persistent
 def _after_loading(*_: object) -> None:
     """Another file is another place; the same one read again is not."""
     global _file
+    references.note_reading()
     if not bpy.data.filepath or bpy.data.filepath != _path_before:
         _file += 1
 

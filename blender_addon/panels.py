@@ -6,6 +6,7 @@ import bpy
 
 from . import jobs
 from .environment_operators import draw_environment, worker_is_missing
+from .job_progress import plain_number, plain_texts
 from .job_requests import JobState
 from .panel_parts import draw_progress, draw_start_button, duration, wrapped_label
 from .picture_source import draw_picture
@@ -116,9 +117,9 @@ def worker_line(context: bpy.types.Context) -> tuple[str, str]:
     status = queue.status
     if not status:
         return "Worker: ready", "CHECKMARK"
-    memory = status.get("free_memory_bytes")
+    memory = plain_number(status.get("free_memory_bytes"))
     parts = [str(status.get("device_name") or status.get("device"))[:40]]
-    parts += [f"{memory / 1e9:.1f} GB free"] if isinstance(memory, int | float) else []
+    parts += [f"{memory / 1e9:.1f} GB free"] if memory is not None else []
     model = status.get("checkpoint")
     parts.append(f"model {str(model)[:20]}" if model else "no model")
     return ", ".join(parts), "CHECKMARK"
@@ -148,9 +149,9 @@ def _remarks(state: JobState) -> list[str]:
     """What a result has to say besides itself."""
     if state.state != "done":
         return []
-    found = [state.findings.get("elevation"), *(state.findings.get("warnings") or ())]
+    found = plain_texts([state.findings.get("elevation")]) + plain_texts(state.findings.get("warnings"))
     # The worker names the option of the command line, which a panel has not.
-    return [_OPTION.sub("", remark)[:300] for remark in found if isinstance(remark, str) and remark]
+    return [_OPTION.sub("", remark)[:300] for remark in found]
 
 
 CLASSES = (ONESTEP3D_PT_setup, ONESTEP3D_PT_views, ONESTEP3D_PT_made_views, ONESTEP3D_PT_splats, ONESTEP3D_PT_jobs)

@@ -34,7 +34,7 @@ def ssh_command(host: str, python: str, idle_seconds: float) -> list[str]:
 
     Args:
         host: as ssh takes it: a name of its settings, or user@machine.
-        python: on the other machine, of the environment that holds the project.
+        python: on the other machine, of the environment that holds the project; `~/` is the home there.
         idle_seconds: how long models stay in its memory when no job comes.
 
     Raises:
@@ -45,6 +45,8 @@ def ssh_command(host: str, python: str, idle_seconds: float) -> list[str]:
         raise JobError(f"Expected a host as ssh takes it, such as me@workstation, got {host[:60]!r}. Correct it.")
     if not python:
         raise JobError("Expected the path of a Python on the other machine, got none. Name it in the preferences.")
+    # ssh begins at home; quoted, as it has to be, the sign for it would be read as a letter.
+    python = f"./{python.removeprefix('~/')}" if python.startswith("~/") else python
     # The other side's shell reads what follows the host.
     remote = shlex.join([python, _SAFE_PATH, *_MODULE, "--idle-seconds", f"{idle_seconds:g}"])
     options = ["-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]

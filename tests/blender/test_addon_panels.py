@@ -125,3 +125,27 @@ found["nothing"] = drawn()
     assert "Cannot start the worker /no/such/python" in found["failed"]["text"]
     assert "onestep3d.run_again" in found["failed"]["buttons"]
     assert "onestep3d.render_dataset" in found["nothing"]["buttons"]
+
+
+def test_panels_draw_whatever_a_worker_says(tmp_path: Path) -> None:
+    found = run_addon(
+        DRAWING
+        + """
+jobs.queue.status = {"device": 5, "free_memory_bytes": 10**400, "checkpoint": [1]}
+for warnings in (5, "text", [5, "A remark."], {"a": 1}, None, 10**400):
+    request = JobRequest("status", "Strange", {}, {}, lambda folder, findings: iter(()))
+    state = job_requests.JobState(1, request, "done", findings={"warnings": warnings, "elevation": 7})
+    jobs.queue.jobs.append(state)
+    found[str(warnings)[:10]] = drawn()["text"]
+    jobs.queue.jobs.remove(state)
+jobs.queue.status = {}
+from types import SimpleNamespace
+said = {"device": "cpu", "free_memory_bytes": 10**400}
+jobs.queue._client = SimpleNamespace(alive=True, ready=True, kill=lambda: None)
+jobs.queue.status = said
+found["line"] = panels.worker_line(bpy.context)[0]
+""",
+        tmp_path,
+    )
+    assert "A remark." in found["[5, 'A rem"]
+    assert found["line"] == "cpu, no model"

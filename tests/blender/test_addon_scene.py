@@ -195,3 +195,136 @@ found["left"] = len(jobs.queue.jobs)
     assert found["again"] == ["done", ""]
     assert found["same"]
     assert found["left"] == 0
+
+
+STEPS = """
+made = []
+def submitted(count, **more):
+    # A job of the worker's whose result is applied in so many steps, as slow as those of 200,000 splats.
+    target = bpy.context.scene
+    from bl_ext.user_default.onestep3d.references import Reference
+    reference = Reference.of(target)
+    def apply(folder, findings):
+        for step in range(count):
+            time.sleep(0.004)
+            yield
+        found = reference.found()
+        if found is None:
+            raise job_requests.JobError("The scene is gone.")
+        found["made"] = found.get("made", 0) + 1
+    return jobs.submit(JobRequest("status", "Steps", {}, {}, apply, **more))
+"""
+
+
+def test_a_result_half_applied_never_lands_in_another_file(tmp_path: Path) -> None:
+    found = run_addon(
+        STEPS
+        + """
+here, there = (GIVEN["results"] + name for name in ("/here.blend", "/there.blend"))
+os.makedirs(GIVEN["results"])
+bpy.ops.wm.save_as_mainfile(filepath=there, copy=True)
+bpy.ops.wm.save_as_mainfile(filepath=here)
+state = submitted(60)
+ticks(lambda: state.state == "applying")
+bpy.ops.wm.open_mainfile(filepath=there)
+ticks(lambda: state.state == "held" and state.sentence)
+found["held"], found["elsewhere"] = state.sentence, bpy.context.scene.get("made")
+bpy.ops.wm.open_mainfile(filepath=there)  # again: it is another file still
+for _ in range(20):
+    jobs.tick()
+found["still"] = state.state
+bpy.ops.onestep3d.apply_here(number=state.number)
+ticks(lambda: state.state == "applying")
+bpy.ops.wm.open_mainfile(filepath=there)
+ticks(lambda: state.ended)
+found["then"], found["made"] = state.state, bpy.context.scene.get("made")
+# What changes nothing in the scene is done whatever is open.
+copying = submitted(60, changes_scene=False)
+ticks(lambda: copying.state == "running")
+bpy.ops.wm.open_mainfile(filepath=here)
+bpy.ops.object.mode_set(mode="EDIT")
+ticks(lambda: copying.ended)
+found["copied"] = [copying.state, bpy.context.mode]
+""",
+        tmp_path,
+    )
+    assert "no longer open" in found["held"]
+    assert found["elsewhere"] is None
+    assert found["still"] == "held"
+    assert (found["then"], found["made"]) == ("done", 1)
+    assert found["copied"] == ["done", "EDIT_MESH"]
+
+
+def test_edit_mode_between_two_steps_is_waited_for_in_every_window(tmp_path: Path) -> None:
+    found = run_addon(
+        STEPS
+        + """
+bpy.context.view_layer.objects.active = bpy.data.objects["Cube"]
+state = submitted(60)
+ticks(lambda: state.state == "applying")
+bpy.ops.object.mode_set(mode="EDIT")
+ticks(lambda: state.sentence)
+for _ in range(80):
+    jobs.tick()
+found["waits"], found["half"] = [state.state, state.sentence], scene.get("made")
+bpy.ops.object.mode_set(mode="OBJECT")
+ticks(lambda: state.ended)
+found["then"] = [state.state, scene.get("made")]
+# Another window: of another scene, in which something is edited.
+from types import SimpleNamespace
+class Manager:
+    def __init__(self, *windows):
+        self.windows = windows
+def window(mode, *modal):
+    active = SimpleNamespace(mode=mode)
+    operators = [SimpleNamespace(bl_idname=idname) for idname in modal]
+    layer = SimpleNamespace(objects=SimpleNamespace(active=active))
+    return SimpleNamespace(view_layer=layer, modal_operators=operators)
+class Bpy:
+    app, data = bpy.app, bpy.data
+    def __init__(self, *windows):
+        self.context = SimpleNamespace(
+            window_manager=Manager(*windows), mode=bpy.context.mode, view_layer=bpy.context.view_layer
+        )
+reasons = {}
+try:
+    for name, second in {
+        "edited": window("EDIT"), "moved": window("OBJECT", "TRANSFORM_OT_translate"), "idle": window("OBJECT")
+    }.items():
+        jobs.bpy = Bpy(window("OBJECT"), second)
+        reasons[name] = jobs._hold(state)
+finally:
+    jobs.bpy = bpy
+found["reasons"] = reasons
+""",
+        tmp_path,
+    )
+    assert found["waits"][0] == "applying"
+    assert "Object Mode" in found["waits"][1]
+    assert found["half"] is None
+    assert found["then"] == ["done", 1]
+    assert "Object Mode" in found["reasons"]["edited"]
+    assert "move, turn or scaling" in found["reasons"]["moved"]
+    assert found["reasons"]["idle"] == ""
+
+
+def test_another_thing_of_the_same_name_is_another(tmp_path: Path) -> None:
+    found = run_addon(
+        """
+from bl_ext.user_default.onestep3d.references import Reference
+os.makedirs(GIVEN["results"])
+cube = Reference.of(bpy.data.objects["Cube"])
+found["there"] = cube.found() is bpy.data.objects["Cube"]
+bpy.data.objects["Cube"].name = "Renamed"
+found["renamed"] = cube.found().name
+bpy.data.objects["Renamed"].name = "Cube"
+bpy.ops.wm.save_as_mainfile(filepath=GIVEN["results"] + "/here.blend")
+bpy.data.objects.remove(bpy.data.objects["Cube"])
+bpy.ops.mesh.primitive_cube_add()
+found["another"] = [bpy.context.object.name, cube.found() is None]
+bpy.ops.wm.open_mainfile(filepath=GIVEN["results"] + "/here.blend")
+found["read again"] = cube.found() is bpy.data.objects["Cube"]
+""",
+        tmp_path,
+    )
+    assert found == {"there": True, "renamed": "Renamed", "another": ["Cube", True], "read again": True}

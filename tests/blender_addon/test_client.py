@@ -1,10 +1,12 @@
 """The add-on's client against real processes: the worker itself, and programs that do what a worker must not."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -108,7 +110,7 @@ def test_the_worker_converts_splats_and_ends_with_its_input(make_client: MakeCli
     assert client.jobs == ()
     assert client.ready
     # The worker is not asked to end: its input closes.
-    client._outbox.put(None)
+    client._say(None)
     ended, _ = until(client, "ended")
     assert ended.fields["status"] == 0
     assert {"from Python", "past Python"} <= set(client.log)
@@ -231,6 +233,69 @@ def test_signs_of_life_keep_a_slow_job_alive(fake: MakeClient) -> None:
     result, seen = until(client, "result")
     assert result.job == "1"
     assert len([event for event in seen if event.kind == "progress"]) == 7
+
+
+# Forty parts with pauses between them: the whole takes more than twice as long as silence may last.
+SLOWLY = "for _ in range(40):\n    time.sleep(0.1); "
+
+
+def test_a_long_upload_is_no_silence(fake: MakeClient) -> None:
+    """While the worker takes a message in it cannot speak."""
+    client = fake(
+        HELLO + "asked = json.loads(sys.stdin.buffer.raw.readline())\n"
+        "missing = asked['attachments'][0]['bytes']\n"
+        + SLOWLY.replace("40", "39")
+        + "missing -= len(sys.stdin.buffer.read(200_000))\n"
+        "missing -= len(sys.stdin.buffer.read(missing))\n"
+        "say(kind='result', job='1', findings={'missing': missing})\ntime.sleep(600)",
+        silence=1.5,
+    )
+    client.run("status", files={"splats.ply": bytes(8_000_000)})
+    event, _ = until(client, "result")
+    assert event.fields["findings"] == {"missing": 0}
+
+
+def test_a_long_download_is_no_silence(fake: MakeClient) -> None:
+    """Signs of life wait behind the result that is on its way."""
+    client = fake(
+        HELLO + "sys.stdin.readline()\n"
+        "say(kind='result', job='1', findings={}, attachments=[{'name': 'splats.ply', 'bytes': 4_000_000}])\n"
+        + SLOWLY
+        + "os.write(1, bytes(100_000))\n"
+        "time.sleep(600)",
+        silence=1.5,
+    )
+    client.run("status")
+    event, _ = until(client, "result")
+    assert event.attachments["splats.ply"] == bytes(4_000_000)
+
+
+def test_a_transfer_that_stands_still_is_silence(fake: MakeClient) -> None:
+    client = fake(HELLO + "sys.stdin.buffer.read(100_000); time.sleep(600)", silence=1.0)
+    client.run("status", files={"splats.ply": bytes(8_000_000)})
+    ended, _ = until(client, "ended")
+    assert "no sign of life for 1 s" in ended.sentence
+
+
+def test_what_was_sent_and_came_is_not_kept(fake: MakeClient) -> None:
+    """Files of a job are let go of, not kept until the next message."""
+    client = fake(
+        HELLO + "asked = json.loads(sys.stdin.buffer.raw.readline())\n"
+        "missing = asked['attachments'][0]['bytes']\n"
+        "sys.stdin.buffer.read(missing)\n"
+        "say(kind='result', job='1', findings={}, attachments=[{'name': 'a', 'bytes': 80_000_000}])\n"
+        "sys.stdout.buffer.write(bytes(80_000_000)); sys.stdout.flush(); time.sleep(600)"
+    )
+    until(client, "ready")
+    tracemalloc.start()
+    try:
+        client.run("status", files={"splats.ply": bytearray(80_000_000)})
+        until(client, "result")
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 20_000_000
 
 
 def test_a_worker_that_neither_cancels_nor_terminates_is_killed(fake: MakeClient) -> None:

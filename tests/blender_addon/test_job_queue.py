@@ -204,6 +204,61 @@ def test_cancel_in_each_state_leaves_the_scene_alone_and_the_next_job_works(
     assert kept == []
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"seconds_left": 10**400},
+        {"step": 10**400, "total": 3},
+        {"step": 1, "total": 10**400},
+        {"step": -(10**400), "total": True},
+        {"step": True, "total": "x", "seconds_left": "y"},
+    ],
+)
+def test_numbers_that_mean_nothing_cost_neither_job_nor_queue(
+    make_queue: MakeQueue, queues: Any, said: dict[str, Any]
+) -> None:
+    strange = PATIENT.replace("step=1, total=4, seconds_left=3.5", f"**{said!r}")
+    queue, kept = make_queue(program(strange)), []
+    states = [queue.submit(queues.JobRequest("status", name, {}, {}, scene_of(kept))) for name in "ab"]
+    shares: set[float] = set()
+    until(queue, lambda: shares.update(state.factor for state in states) or all(state.ended for state in states), 20)
+    assert [state.state for state in states] == ["done", "done"]
+    assert all(0.0 <= share <= 1.0 for share in shares)
+
+
+@pytest.mark.parametrize("kind", ["progress", "result"])
+def test_an_event_that_cannot_be_taken_ends_its_job_alone(
+    make_queue: MakeQueue, queues: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    name = "_show" if kind == "progress" else "_finish"
+    take = getattr(queues.JobQueue, name)
+
+    def taken(queue: Any, state: Any, event: Any) -> None:
+        if state.request.label == "bad":
+            raise ZeroDivisionError("a defect")
+        take(queue, state, event)
+
+    monkeypatch.setattr(queues.JobQueue, name, taken)
+    queue, kept = make_queue(program(PATIENT)), []
+    bad, good = (queue.submit(queues.JobRequest("x", label, {}, {}, scene_of(kept))) for label in ("bad", "good"))
+    until(queue, lambda: bad.ended and good.ended, 20)
+    assert (bad.state, good.state, len(kept)) == ("failed", "done", 1)
+    assert "ZeroDivisionError: a defect" in bad.sentence
+    assert "\n" not in bad.sentence
+
+
+def test_a_job_that_the_client_knows_no_more_ends(make_queue: MakeQueue, queues: Any) -> None:
+    queue = make_queue(program(PATIENT.replace("time.sleep(0.05)", "time.sleep(600)")))
+    state = queue.submit(queues.JobRequest("x", "x", {}, {}, scene_of([])))
+    until(queue, lambda: state.stage == "x")
+    queue._client._forget("1")
+    until(queue, lambda: state.ended, 20)
+    assert (state.state, state.sentence) == (
+        "failed",
+        "Expected a result from the worker, got none. Run the job again.",
+    )
+
+
 def test_kill_9_fails_the_job_in_one_line_and_the_next_starts_another_worker(
     make_queue: MakeQueue, queues: Any
 ) -> None:
@@ -339,6 +394,71 @@ def test_a_held_result_waits_while_the_next_job_runs(make_queue: MakeQueue, queu
     reason[0] = ""
     until(queue, lambda: first.ended and second.ended)
     assert [findings["task"] for _, findings in kept] == ["first", "second"]
+
+
+def test_a_result_waits_between_two_steps_and_goes_on(make_queue: MakeQueue, queues: Any) -> None:
+    """Edit Mode may begin while a result is half applied."""
+    reason, steps = [""], []
+
+    def apply(folder: Path, findings: Mapping[str, Any]) -> Iterator[None]:
+        for step in range(6):
+            steps.append((step, reason[0]))
+            if step == 2:
+                reason[0] = "Leave Edit Mode."
+            yield
+
+    queue = make_queue(program(PATIENT), lambda _: reason[0])
+    state = queue.submit(queues.JobRequest("x", "x", {}, {}, apply))
+    until(queue, lambda: bool(state.sentence))
+    for _ in range(5):
+        queue.tick()
+    assert (state.state, state.sentence, len(steps)) == ("applying", "Leave Edit Mode.", 3)
+    assert queue.waits_for_thread
+    reason[0] = ""
+    until(queue, lambda: state.ended)
+    assert (state.state, state.sentence) == ("done", "")
+    assert steps == [(step, "") for step in range(6)]
+
+
+def test_a_result_that_is_half_there_is_taken_back_and_begins_anew(make_queue: MakeQueue, queues: Any) -> None:
+    """Another file is opened while a result is half applied."""
+    reason, scene = [""], []
+
+    def apply(folder: Path, findings: Mapping[str, Any]) -> Iterator[None]:
+        try:
+            for step in range(100):
+                scene.append(step)
+                time.sleep(0.003)
+                yield
+        except GeneratorExit:
+            scene.clear()
+            raise
+
+    queue = make_queue(program(PATIENT), lambda _: reason[0])
+    state = queue.submit(queues.JobRequest("x", "x", {}, {}, apply))
+    until(queue, lambda: len(scene) > 5)
+    queue.start_over()
+    reason[0] = "Another file."
+    assert (state.state, scene) == ("held", [])
+    until(queue, lambda: bool(state.sentence))
+    assert (state.state, state.sentence, scene) == ("held", "Another file.", [])
+    reason[0] = ""
+    until(queue, lambda: state.ended)
+    assert (state.state, scene) == ("done", list(range(100)))
+
+
+def test_what_does_not_change_the_scene_is_never_held(make_queue: MakeQueue, queues: Any) -> None:
+    queue, kept = make_queue(program(PATIENT), lambda _: "Made for a file that is no longer open."), []
+
+    def forget(findings: Mapping[str, Any]) -> Iterator[None]:
+        kept.append(findings)
+        yield
+
+    records = queue.submit(queues.JobRequest("x", "records", {}, {}, scene_of(kept), changes_scene=False))
+    install = queue.submit(queues.LocalRequest("install", lambda _: {}, forget, changes_scene=False))
+    views = queue.submit(queues.JobRequest("x", "views", {}, {}, scene_of(kept)))
+    until(queue, lambda: views.state == "held" and bool(views.sentence))
+    assert (records.state, install.state, len(kept)) == ("done", "done", 2)
 
 
 def test_another_command_exchanges_the_worker(make_queue: MakeQueue, queues: Any) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import shlex
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +36,18 @@ def test_the_other_shell_gets_the_python_as_one_word(commands: ModuleType) -> No
     # What follows -- is the host, whatever it looks like.
     assert command[command.index("--") + 1] == "me@workstation"
     assert shlex.split(command[-1])[0] == python
+
+
+@pytest.mark.parametrize("python", ["~/my env/bin/python", "~/python"])
+def test_a_python_in_the_home_over_there_is_found(commands: ModuleType, python: str, tmp_path: Path) -> None:
+    """Asked of a shell that stands where ssh puts it."""
+    program = tmp_path / python.removeprefix("~/")
+    program.parent.mkdir(parents=True, exist_ok=True)
+    program.write_text("#!/bin/sh\necho found $1\n")
+    program.chmod(0o755)
+    remote = commands.ssh_command("me@workstation", python, 600.0)[-1]
+    said = subprocess.run(["sh", "-c", remote], cwd=tmp_path, capture_output=True, text=True)
+    assert said.stdout == "found -P\n", said.stderr
 
 
 @pytest.mark.parametrize("host", ["", "-oProxyCommand=touch /tmp/x", "two words", "new\nline"])
