@@ -17,6 +17,7 @@ _SECONDS_BETWEEN_TICKS = 0.05
 _SECONDS_BETWEEN_LOOKS = 1.0
 """While nothing is asked for, the worker is only looked after."""
 _SECONDS_BETWEEN_REDRAWS = 0.2
+_APPLIED_STATES = ("held", "applying")
 
 queue: JobQueue
 longest_tick_seconds = 0.0
@@ -24,9 +25,9 @@ longest_tick_seconds = 0.0
 longest_undo_seconds = 0.0
 """Of those steps of undo that Blender kept for a result: a tick does it and nothing besides."""
 
-_files: "WeakKeyDictionary[JobState, int]" = WeakKeyDictionary()
-"""Which file was open when a job was asked for; counted, not named."""
-_file, _path_before = 0, ""
+_files: "WeakKeyDictionary[JobState, str]" = WeakKeyDictionary()
+"""Which file was open when a job was asked for."""
+_unsaved, _saving = 0, ""
 _apply_here: set[JobState] = set()
 _waiting: list[tuple[Callable[[], bool], Callable[[], None]]] = []
 _finished: list[JobState] = []
@@ -78,7 +79,7 @@ def wait(state: JobState) -> None:
     Args:
         state: of the job.
     """
-    while _finished or (not state.ended and not (state.state in ("held", "applying") and state.sentence)):
+    while _finished or (not state.ended and not (state.state in _APPLIED_STATES and state.sentence)):
         tick()
         if queue.waits_for_thread:
             time.sleep(0.005)
@@ -126,12 +127,13 @@ def by_number(number: int) -> JobState | None:
 
 
 def active(button: str) -> JobState | None:
-    """Return the job that was asked for with a button and has not ended.
+    """Return the job that was asked for with a button and has not ended; not one that waits for another file.
 
     Args:
         button: bl_idname of its operator.
     """
-    return next((job for job in queue.jobs if job.request.button == button and not job.ended), None)
+    asked = (job for job in queue.jobs if job.request.button == button and not job.ended)
+    return next((job for job in asked if not (job.state in _APPLIED_STATES and for_another_file(job))), None)
 
 
 def last(button: str) -> JobState | None:
@@ -158,7 +160,7 @@ def for_another_file(state: JobState) -> bool:
     Args:
         state: of the job.
     """
-    return _files.get(state, _file) != _file and state not in _apply_here
+    return _files.get(state, _file()) != _file() and state not in _apply_here
 
 
 def log_lines() -> list[str]:
@@ -227,7 +229,7 @@ def redraw() -> None:
 
 
 def _watched(state: JobState) -> JobState:
-    _files[state] = _file
+    _files[state] = _file()
     wake()
     redraw()
     return state
@@ -280,42 +282,64 @@ def _push_undo(state: JobState) -> None:
         bpy.ops.ed.undo_push(message=state.request.label)
 
 
+def _file() -> str:
+    """What tells the open file from others: its path; each that was never saved is one of its own."""
+    return bpy.data.filepath or f"unsaved {_unsaved}"
+
+
 @persistent
 def _before_loading(*_: object) -> None:
-    global _path_before
-    _path_before = bpy.data.filepath
     queue.start_over()
 
 
 @persistent
 def _after_loading(*_: object) -> None:
-    """Another file is another place; the same one read again is not."""
-    global _file
+    global _unsaved
     references.note_reading()
-    if not bpy.data.filepath or bpy.data.filepath != _path_before:
-        _file += 1
+    _unsaved += 1
+
+
+@persistent
+def _before_saving(*_: object) -> None:
+    global _saving
+    _saving = _file()
+
+
+@persistent
+def _after_saving(*_: object) -> None:
+    """A file that is saved under another name is the same place."""
+    for state in [state for state, file in _files.items() if file == _saving]:
+        _files[state] = _file()
+
+
+_HANDLERS = (
+    ("load_pre", _before_loading),
+    ("load_post", _after_loading),
+    ("save_pre", _before_saving),
+    ("save_post", _after_saving),
+)
 
 
 def register() -> None:
     """Make the queue; no process is started."""
-    global queue, _file, _drawn
+    global queue, _drawn
     queue = JobQueue(
         lambda: preferences.worker_command(bpy.context),
         lambda: preferences.of(bpy.context).output_folder(),
         _hold,
         _applied,
     )
-    _file, _drawn = 0, (0.0, ())
-    bpy.app.handlers.load_pre.append(_before_loading)
-    bpy.app.handlers.load_post.append(_after_loading)
+    _drawn = (0.0, ())
+    for handlers, handler in _HANDLERS:
+        getattr(bpy.app.handlers, handlers).append(handler)
 
 
 def unregister() -> None:
     """End the jobs and the worker, and leave no timer behind."""
     if bpy.app.timers.is_registered(tick):
         bpy.app.timers.unregister(tick)
-    bpy.app.handlers.load_pre.remove(_before_loading)
-    bpy.app.handlers.load_post.remove(_after_loading)
+    for handlers, handler in _HANDLERS:
+        getattr(bpy.app.handlers, handlers).remove(handler)
     queue.close()
     _files.clear()
     _waiting.clear()

@@ -38,6 +38,8 @@ def draw_start_button(layout: bpy.types.UILayout, idname: str, text: str, icon: 
         wrapped_label(row.column(), state.sentence, bpy.context, icon, beside_px=_BUTTON_PX)
         if state.ended:
             row.operator("onestep3d.dismiss_job", text="", icon="X", emboss=False).number = state.number
+        elif jobs.for_another_file(state):
+            column.operator("onestep3d.apply_here").number = state.number
 
 
 def draw_progress(layout: bpy.types.UILayout, state: JobState) -> None:

@@ -113,10 +113,23 @@ found["elsewhere"] = collections(bpy.context.scene)
 bpy.ops.onestep3d.apply_here(number=state.number)
 found["applied"] = done(state)
 found["then"] = collections(bpy.context.scene)
+bpy.ops.wm.open_mainfile(filepath=here)
+state = press()
+running(state)
+bpy.ops.wm.save_as_mainfile(filepath=GIVEN["results"] + "/renamed.blend")
+bpy.ops.wm.open_mainfile(filepath=there)
+ticks(lambda: state.state == "held" and state.sentence)
+found["button is free"] = jobs.active(state.request.button) is None
+bpy.ops.wm.open_mainfile(filepath=GIVEN["results"] + "/renamed.blend")
+found["renamed"] = done(state)
+found["after renaming"] = collections(bpy.context.scene)
 """,
         tmp_path,
         picture=picture,
     )
+    assert found["button is free"]
+    assert found["renamed"] == ["done", ""]
+    assert found["after renaming"] == ["Collection", "Views of backpack"]
     assert found["reloaded"] == found["applied"] == ["done", ""]
     assert found["after reload"] == found["then"] == ["Collection", "Views of backpack"]
     assert "no longer open" in found["held"]
