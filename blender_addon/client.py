@@ -354,4 +354,5 @@ def _sentence_of(status: int, command: Sequence[str], last_line: str) -> str:
     if status < 0:
         name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
         return f"The worker was killed ({name}), perhaps because the memory was full. Close other programs, try again."
-    return f"The worker ended with status {status}. Its log says why; Test connection starts it again."
+    said = f" ({last_line[:200].rstrip('.')})" if last_line else ""
+    return f"The worker ended with status {status}{said}. Its log says more; Test Connection starts it again."

@@ -1,5 +1,6 @@
 """Render the selected objects as records: posed pictures with depth and normals, for training and for other tools."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from . import jobs
 from .job_requests import JobRequest
 from .mesh_export import linked_problem
 from .model_capture import captured_models
-from .panel_parts import draw_start_button
+from .panel_parts import draw_start_button, wrapped_label
 from .record_folders import copy_records
 
 
@@ -93,6 +94,9 @@ class ONESTEP3D_OT_render_dataset(bpy.types.Operator):
         things = [thing for thing in context.selected_objects if thing.type == "MESH"]
         chosen = context.scene.onestep3d_dataset
         target = Path(bpy.path.abspath(chosen.folder.strip())) if chosen.folder.strip() else None
+        if target is not None and (problem := _folder_problem(target)):
+            self.report({"ERROR"}, problem)
+            return {"CANCELLED"}
         named = things[0].name if len(things) == 1 else f"{len(things)} objects"
         return jobs.start(
             self,
@@ -119,6 +123,8 @@ class ONESTEP3D_PT_dataset(bpy.types.Panel):
         column.prop(chosen, "folder")
         column.prop(chosen, "renderer")
         column.prop(chosen, "light" if chosen.renderer == "fast" else "samples")
+        if chosen.renderer == "blender" and not _can_denoise():
+            wrapped_label(column, "This Blender has no denoiser: more samples make less noise.", context, "INFO")
         column.prop(chosen, "rig")
         if chosen.rig in ("orbit", "picture-ring"):
             column.prop(chosen, "elevation_degrees")
@@ -142,9 +148,29 @@ def _settings(chosen: ONESTEP3D_PG_dataset) -> dict[str, Any]:
         "renderer": chosen.renderer,
         "light": chosen.light,
         "views": views,
-        "render": {"samples": chosen.samples},
+        "render": {"samples": chosen.samples, "denoiser": "fast" if _can_denoise() else "none"},
         "seed": chosen.seed,
     }
+
+
+def _can_denoise() -> bool:
+    """Whether Cycles has OpenImageDenoise here: builds of distributions leave it out."""
+    try:
+        import _cycles
+    except ImportError:
+        return False
+    return bool(getattr(_cycles, "with_openimagedenoise", False))
+
+
+def _folder_problem(target: Path) -> str:
+    """Why records cannot be kept in a folder, which is made; "" if they can."""
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"The records cannot be written to {target}: {error.strerror or error}. Choose another folder."
+    if not os.access(target, os.W_OK):
+        return f"The records cannot be written to {target}, which admits no new files. Choose another folder."
+    return ""
 
 
 def _kept_records(folder: Path, target: Path | None, findings: Mapping[str, Any]) -> Iterator[None]:

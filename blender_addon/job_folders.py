@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from .protocol import Attachment, write_files
@@ -12,6 +13,10 @@ from .protocol import Attachment, write_files
 InputFile = Path | bytes | Callable[[], bytes]
 
 _LONGEST_SLUG = 40
+
+
+class OutputFolderError(OSError):
+    """The folder that jobs are kept in cannot be made."""
 
 
 class Folders:
@@ -28,20 +33,21 @@ class Folders:
             label: of the job.
 
         Raises:
-            OSError: it cannot be made.
+            OutputFolderError: it cannot be made.
         """
         slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:_LONGEST_SLUG].strip("-") or "job"
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}"
         with self._lock:
-            root.mkdir(parents=True, exist_ok=True)
-            for attempt in range(1, 10_000):
-                folder = root / (name if attempt == 1 else f"{name}-{attempt}")
-                try:
-                    folder.mkdir()
-                except FileExistsError:
-                    continue
-                return folder
-        raise FileExistsError(17, "is full of folders of this second", str(root))
+            try:
+                root.mkdir(parents=True, exist_ok=True)
+                for attempt in range(1, 10_000):
+                    folder = root / (name if attempt == 1 else f"{name}-{attempt}")
+                    with suppress(FileExistsError):
+                        folder.mkdir()
+                        return folder
+            except OSError as error:
+                raise OutputFolderError(error.errno, error.strerror, str(root)) from error
+        raise OutputFolderError(17, "is full of folders of this second", str(root))
 
 
 def read_inputs(

@@ -238,7 +238,7 @@ class JobQueue:
         if isinstance(request, LocalRequest):
             progress = self._locals[state] = LocalProgress(state, self.log)
             self._threads[state] = Background(lambda: request.work(progress))
-            state.state = "running"
+            state.state, state.began = "running", time.monotonic()
             return
         try:
             client = self._started_client()
@@ -250,7 +250,7 @@ class JobQueue:
         if client is not None:
             _, files = self._threads.pop(state).result
             self._asked[client.run(request.task, request.settings, files)] = state
-            state.state, state.stage = "running", "starting"
+            state.state, state.stage, state.began = "running", "starting", time.monotonic()
 
     def _hear(self, client: WorkerClient) -> None:
         """Take what the worker said; a job that it knows no more, or that cannot be followed, ends."""
@@ -329,7 +329,7 @@ class JobQueue:
         else:
             if isinstance(state.request, LocalRequest):
                 state.findings = thread.result
-            state.state, state.sentence = "held", ""
+            state.state, state.sentence, state.seconds = "held", "", time.monotonic() - state.began
 
     def _applied_to_end(self, state: JobState, ended: str, error: Exception | None) -> None:
         self._end(state, ended, "" if error is None else _sentence_of(error, self.log))
@@ -337,7 +337,7 @@ class JobQueue:
 
     def _end(self, state: JobState, ended: str, sentence: str = "") -> None:
         state.state, state.sentence, state.cancelling = ended, sentence, False
-        state.seconds, state.seconds_left = time.monotonic() - state.began, None
+        state.seconds, state.seconds_left = state.seconds or time.monotonic() - state.began, None
         if sentence and ended == "failed":
             self.log.append(f"{state.request.label}: {sentence}")
 

@@ -85,8 +85,8 @@ class JobState:
         sentence: one line for the person, of an error or of what the result waits for.
         findings: what the result says in words and numbers.
         folder: with `inputs` and `results`; None before it is made.
-        began: when it was asked, in seconds of the monotonic clock.
-        seconds: from then to its end.
+        began: when it was asked, later when its work began, in seconds of the monotonic clock.
+        seconds: from then until its result was there, or to its end; 0 before.
     """
 
     number: int

@@ -64,6 +64,12 @@ try:
     bpy.ops.onestep3d.render_dataset()
 except RuntimeError as error:
     found["refused"] = str(error)
+chosen.folder, asked = "/dev/null/records", len(jobs.queue.jobs)
+try:
+    bpy.ops.onestep3d.render_dataset()
+except RuntimeError as error:
+    found["no folder"] = str(error)
+found["asked for nothing"] = len(jobs.queue.jobs) == asked
 """,
         tmp_path,
         records=str(tmp_path / "records"),
@@ -72,6 +78,8 @@ except RuntimeError as error:
     assert found["unchanged"]
     assert found["kept"]
     assert found["records"] == ["A_slab_of_two.glb", "ball.glb"]
+    assert "cannot be written to /dev/null/records" in found["no folder"]
+    assert found["asked for nothing"]
     assert "expected a new folder or an older record" in found["refused"].lower()
     slab = read_record(tmp_path / "records" / "A_slab_of_two.glb")
     assert len(slab) == 4

@@ -134,7 +134,7 @@ LENS = {"w": 8, "h": 8, "fl_x": 8.0, "fl_y": 8.0, "cx": 4.0, "cy": 4.0}
 STANDS = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 2], [0, 0, 0, 1]]
 FAULTS = {
     "no such Python": (None, "Cannot start the worker /no/such/python: No such file or directory. Choose"),
-    "a Python without the project": ("import sys; sys.exit(1)", "ended with status 1. Its log says why"),
+    "a Python without the project": ("import sys; sys.exit(1)", "ended with status 1. Its log says more"),
     "garbage": (HELLO.format(protocol=1) + "os.write(1, b'Loading\\n'); time.sleep(600)", "what is no message"),
     "another protocol": (HELLO.format(protocol=9) + "time.sleep(600)", "Update the older of the two."),
     "it hangs": (HELLO.format(protocol=1) + "time.sleep(600)", "no sign of life for 1 s and was ended. Run the job"),

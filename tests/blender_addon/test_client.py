@@ -154,7 +154,7 @@ def test_a_python_without_the_project_is_one_line(make_client: MakeClient) -> No
     client.start()
     job = client.run("status")
     ended, seen = until(client, "ended")
-    assert "ended with status 1. Its log says why" in ended.sentence
+    assert "ended with status 1 (ModuleNotFoundError: No module named 'no_such_module')" in ended.sentence
     assert "No module named 'no_such_module'" in client.log[-1]
     assert [(event.kind, event.job) for event in seen] == [("error", job), ("ended", None)]
 

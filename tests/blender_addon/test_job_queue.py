@@ -486,3 +486,13 @@ def test_test_connection_tells_how_the_worker_is(make_queue: MakeQueue) -> None:
     queue.close()
     assert process.poll() is not None
     assert (queue.connection, queue.status) == ("off", {})
+
+
+def test_an_output_folder_that_cannot_be_is_named_as_such(queues: Any, tmp_path: Path) -> None:
+    queue = queues.JobQueue(lambda: CONVERT, lambda: Path("/dev/null/results"), lambda _: "", lambda _: None)
+    state = queue.submit(queues.JobRequest("status", "Any", {}, {}, lambda folder, findings: iter(())))
+    until(queue, lambda: state.ended)
+    assert state.state == "failed"
+    assert "/dev/null/results" in state.sentence
+    assert "another output folder" in state.sentence
+    queue.close()
