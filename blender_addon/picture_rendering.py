@@ -5,11 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bpy
+from bpy.app.handlers import persistent
 
 from . import jobs
+from .job_requests import JobError
 from .references import Reference
 
 _LONGEST_SIDE_PX = 1024
+_MARK = "onestep3d_render"
+"""Of a scene that is there for a render alone: steps of undo and files that were made meanwhile hold it, too."""
+
+_in_work: set[int] = set()
+"""Session numbers of such scenes whose render has not ended."""
 
 
 def render_picture(
@@ -34,7 +41,11 @@ def render_picture(
         return {"CANCELLED"}
     folder = tempfile.TemporaryDirectory(prefix="onestep3d-render-")
     file = Path(folder.name) / "picture.png"
-    scene = _plain_copy(context.scene, file)
+    try:
+        scene = _plain_copy(context.scene, file)
+    except JobError as error:
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
     copy = Reference.of(scene)
     if bpy.app.background:
         try:
@@ -63,7 +74,21 @@ def render_picture(
 def _plain_copy(scene: bpy.types.Scene, file: Path) -> bpy.types.Scene:
     """A scene of the same objects, whose settings nobody has to put back."""
     copy = scene.copy()
+    copy[_MARK] = True
+    try:
+        _make_plain(copy, file)
+    except TypeError as error:  # the names of view transforms are those of the colour configuration
+        bpy.data.scenes.remove(copy)
+        raise JobError(
+            f"Expected a colour configuration (OCIO) with the view transform Standard: {error}. Render the picture "
+            "yourself, and choose it beside File."
+        ) from None
     copy.name = f"{scene.name} (OneStep3D)"
+    _in_work.add(copy.session_uid)
+    return copy
+
+
+def _make_plain(copy: bpy.types.Scene, file: Path) -> None:
     render, view = copy.render, copy.view_settings
     render.filepath, render.film_transparent = str(file), True
     if hasattr(render.image_settings, "media_type"):  # from Blender 5.0 on it says which formats there are
@@ -79,10 +104,34 @@ def _plain_copy(scene: bpy.types.Scene, file: Path) -> bpy.types.Scene:
     render.resolution_percentage = 100
     view.view_transform, view.look, view.exposure, view.gamma = "Standard", "None", 0.0, 1.0
     view.use_curve_mapping = False
-    return copy
 
 
 def _remove(copy: Reference, folder: "tempfile.TemporaryDirectory[str]") -> None:
-    if (scene := copy.found()) is not None:
+    _in_work.discard(copy.session_uid)
+    scene = copy.found()
+    if scene is not None and _MARK in scene:
         bpy.data.scenes.remove(scene)
     folder.cleanup()
+
+
+@persistent
+def _remove_left_over(*_: object) -> None:
+    """A step of undo, or a file, that was made during a render brought its scene back."""
+    for scene in [scene for scene in bpy.data.scenes if _MARK in scene and scene.session_uid not in _in_work]:
+        bpy.data.scenes.remove(scene)
+
+
+_HANDLERS = ("undo_post", "redo_post", "load_post")
+
+
+def register() -> None:
+    """See to it that no scene of a render comes back."""
+    for name in _HANDLERS:
+        getattr(bpy.app.handlers, name).append(_remove_left_over)
+
+
+def unregister() -> None:
+    """Look after them no more."""
+    for name in _HANDLERS:
+        getattr(bpy.app.handlers, name).remove(_remove_left_over)
+    _in_work.clear()
