@@ -1,4 +1,4 @@
-"""One call in a thread of its own, whose end is asked for and never waited for."""
+"""One call in a thread of its own, whose end is asked for and, but for the end of Blender, not waited for."""
 
 import threading
 import time
@@ -28,6 +28,14 @@ class Background:
     def finished(self) -> bool:
         """Whether `result` or `error` is there."""
         return not self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end, as when Blender quits.
+
+        Args:
+            seconds: at most; after them the thread is left alone.
+        """
+        self._thread.join(max(0.0, seconds))
 
     def _run(self) -> None:
         try:

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,10 @@ _NICENESS = 10
 """What a person sees and touches goes before what is computed."""
 _SSH_FAILED = 255
 """Status of ssh for an error of its own; any other is that of the program over there."""
+
+_POLITE_SECONDS, _TIDYING_SECONDS = 0.5, 2.0
+"""How long a worker may take to end when Blender quits: when it was asked to, and when it was terminated."""
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ class WorkerClient:
         self._ending_since: float | None = None
         self._heard = 0.0
         self._reason = ""
-        self._drained = False
+        self._drained, self._swept = False, False
 
     @property
     def alive(self) -> bool:
@@ -196,11 +201,18 @@ class WorkerClient:
             self._say(None)
 
     def kill(self) -> None:
-        """End the process now and wait for it, as when Blender quits."""
-        if self._process is not None:
-            self._signal(self._process, signal.SIGTERM if os.name != "posix" else signal.SIGKILL)
-            self._process.wait()
-            self._say(None)
+        """End the process now and wait for it, as when Blender quits: asked first, so that it can tidy up."""
+        if (process := self._process) is None:
+            return
+        self._say(Message("bye"))
+        self._say(None)
+        for number, seconds in ((None, _POLITE_SECONDS), (signal.SIGTERM, _TIDYING_SECONDS), (_KILL, None)):
+            if number is not None:
+                self._signal(process, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+                break
+        self._signal(process, _KILL)  # what it started, and did not end
 
     def poll(self) -> list[Event]:
         """Return what happened since the last call, and see to a worker that does not answer."""
@@ -277,10 +289,7 @@ class WorkerClient:
             overdue = now - self._ending_since
             if overdue > self.patience.terminate and process.poll() is None:
                 self._reason = self._reason or "The worker did not end when it was asked to, and was ended."
-            if overdue > 2 * self.patience.terminate:
-                self._signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))
-            elif overdue > self.patience.terminate:
-                self._signal(process, signal.SIGTERM)
+                self._signal(process, _KILL if overdue > 2 * self.patience.terminate else signal.SIGTERM)
         elif self.hello is None and now - self._heard > self.patience.hello:
             self._fail(f"The worker did not say hello within {self.patience.hello:g} s. See its log, or try again.")
         elif any(now - since > self.patience.cancel for since in self._cancelled.values()):
@@ -311,6 +320,9 @@ class WorkerClient:
         if status is None:
             return []
         self._begin_to_end()
+        if not self._swept:
+            self._swept = True
+            self._signal(process, _KILL)  # what it started, and did not end
         # Its last words may still be in the pipe, which a child of its own may keep open.
         if not self._drained and time.monotonic() - (self._ending_since or 0.0) < 2 * self.patience.terminate:
             return []
@@ -331,10 +343,12 @@ class WorkerClient:
             self._cancelled.pop(job, None)
 
     def _signal(self, process: "subprocess.Popen[bytes]", number: int) -> None:
-        try:
-            process.send_signal(number)
-        except OSError:
-            pass  # it is gone already
+        """Signal the process and, where it has a group of its own, what it started."""
+        with suppress(OSError):  # it is gone already
+            if os.name == "posix":
+                os.killpg(process.pid, number)
+            else:
+                process.send_signal(number)
 
 
 def _windows_flags() -> int:
@@ -351,8 +365,10 @@ def _sentence_of(status: int, command: Sequence[str], last_line: str) -> str:
         )
     if status == 0:
         return "The worker has ended."
-    if status < 0:
-        name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+    # A worker that was terminated tidies up, and ends as a shell would say it.
+    number = -status if status < 0 else status - 128
+    if status < 0 or number == signal.SIGTERM:
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         return f"The worker was killed ({name}), perhaps because the memory was full. Close other programs, try again."
     said = f" ({last_line[:200].rstrip('.')})" if last_line else ""
     return f"The worker ended with status {status}{said}. Its log says more; Test Connection starts it again."

@@ -1,7 +1,7 @@
 """Install, go on, repair and remove the worker's own environment; what the panel Setup says of it."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
         return
     box = layout.box()
     if state == "unfinished":
-        wrapped_label(box, "The installation of the worker was stopped.", context, "INFO")
+        wrapped_label(box, "The installation of the worker is not finished.", context, "INFO")
         box.operator("onestep3d.continue_installation", icon="PLAY")
     else:
         wrapped_label(box, "Views, splats and textures are made by a worker, which is installed once.", context, "INFO")
@@ -56,6 +56,8 @@ def draw_environment(layout: bpy.types.UILayout, context: bpy.types.Context) -> 
     if environment_source.in_the_box():
         row.operator("onestep3d.install_worker", text="", icon="FILE_FOLDER").from_file = True
     if state == "unfinished":
+        row = box.row(align=True)
+        row.operator("onestep3d.repair_worker", text="Repair")
         row.operator("onestep3d.remove_worker", text="Remove")
 
 
@@ -225,12 +227,16 @@ def _start(operator: bpy.types.Operator, label: str, work: Callable[[LocalProgre
         finally:
             _forget_state()
 
-    def apply(findings: Mapping[str, Any]) -> Iterator[None]:
-        jobs.stop_worker()  # one that still runs is of the environment before
-        yield
-
-    button = type(operator).bl_idname
-    return jobs.start(operator, LocalRequest(label, work_and_forget, apply, button, changes_scene=False))
+    # A worker that runs is of the environment before, and has its files open.
+    request = LocalRequest(
+        label,
+        work_and_forget,
+        lambda _: iter(()),
+        button=type(operator).bl_idname,
+        changes_scene=False,
+        without_worker=True,
+    )
+    return jobs.start(operator, request)
 
 
 def _state() -> str:

@@ -6,11 +6,25 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from .protocol import Attachment, write_files
 
-InputFile = Path | bytes | Callable[[], bytes]
+
+@dataclass(frozen=True)
+class SlowFile:
+    """A file that takes long to make.
+
+    Args:
+        make: makes its content; what it is given raises once the job was cancelled, and has to be called several
+            times a second.
+    """
+
+    make: Callable[[Callable[[], None]], bytes]
+
+
+InputFile = Path | bytes | Callable[[], bytes] | SlowFile
 
 _LONGEST_SLUG = 40
 
@@ -51,7 +65,7 @@ class Folders:
 
 
 def read_inputs(
-    folders: Folders, root: Path, label: str, files: Mapping[str, InputFile]
+    folders: Folders, root: Path, label: str, files: Mapping[str, InputFile], check: Callable[[], None]
 ) -> tuple[Path, dict[str, Attachment]]:
     """Make the folder of a job and keep its files there.
 
@@ -60,6 +74,7 @@ def read_inputs(
         root: where.
         label: of the job.
         files: by name; content, where it stands, or what makes it and is called here.
+        check: raises once the job was cancelled.
 
     Returns:
         The folder, whose `inputs` holds the files, and their content.
@@ -68,10 +83,8 @@ def read_inputs(
         OSError: a file cannot be read, or the folder not be written.
         ProtocolError: a name leads out of the folder.
     """
-    contents: dict[str, Attachment] = {
-        name: file if isinstance(file, bytes) else file.read_bytes() if isinstance(file, Path) else file()
-        for name, file in files.items()
-    }
+    contents: dict[str, Attachment] = {name: _content(file, check) for name, file in files.items()}
+    check()
     folder = folders.make(root, label)
     (folder / "inputs").mkdir()
     write_files(contents, folder / "inputs")
@@ -97,3 +110,11 @@ def store_results(folder: Path, attachments: Mapping[str, Attachment]) -> None:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def _content(file: InputFile, check: Callable[[], None]) -> bytes:
+    if isinstance(file, bytes):
+        return file
+    if isinstance(file, Path):
+        return file.read_bytes()
+    return file.make(check) if isinstance(file, SlowFile) else file()

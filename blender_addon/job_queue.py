@@ -21,6 +21,8 @@ from .result_steps import ResultSteps
 
 _MOST_ENDED_JOBS = 20
 _LOG_LINES = 4000
+_LEAVING_SECONDS = 4.0
+"""How long the end of Blender waits for threads that were told to stop."""
 
 
 class JobQueue:
@@ -52,6 +54,7 @@ class JobQueue:
         self._asked: dict[str, JobState | None] = {}
         self._threads: dict[JobState, Background] = {}
         self._locals: dict[JobState, LocalProgress] = {}
+        self._leaving: list[Background] = []
         self._numbers = 0
         self._test_wanted = False
 
@@ -72,8 +75,10 @@ class JobQueue:
         if isinstance(request, LocalRequest):
             state.state = "waiting"
         else:
-            root = self._output_folder()
-            self._threads[state] = Background(lambda: read_inputs(self._folders, root, request.label, request.files))
+            root, check = self._output_folder(), self._progress_of(state).check
+            self._threads[state] = Background(
+                lambda: read_inputs(self._folders, root, request.label, request.files, check)
+            )
         return state
 
     def again(self, state: JobState) -> JobState:
@@ -96,15 +101,15 @@ class JobQueue:
         """
         if state.ended or state.cancelling or state.state == "applying":
             return
+        if state in self._locals:
+            self._locals[state].cancel()
         if state.state == "running":
             state.cancelling = True
-            if state in self._locals:
-                self._locals[state].cancel()
             number = next((number for number, job in self._asked.items() if job is state), None)
             if number is not None and self._client is not None:
                 self._client.cancel(number)
         else:
-            self._threads.pop(state, None)
+            self._let_go(state)
             self._end(state, "cancelled")
 
     def dismiss(self, state: JobState) -> None:
@@ -146,6 +151,11 @@ class JobQueue:
         if self._client is not None:
             self._client.kill()
         self._client = None
+        # What they started, a Blender that exports, must not outlive this one.
+        until = time.monotonic() + _LEAVING_SECONDS
+        for thread in (*self._threads.values(), *self._leaving):
+            thread.wait(until - time.monotonic())
+        self._leaving.clear()
         for kept in (self._asked, self._threads, self._locals):
             kept.clear()
         self.hello, self.status, self._test_wanted = {}, {}, False
@@ -184,12 +194,12 @@ class JobQueue:
         """
         if self._client is not None:
             self._hear(self._client)
-        if self._test_wanted:
-            self._ask_status()
         for state in list(self.jobs):
             if state.state == "preparing":
                 self._take_inputs(state)
         working = any(job.state in ("running", "storing") for job in self.jobs)
+        if self._test_wanted and not working:
+            self._ask_status()  # of another worker, perhaps, for which the one that works would have to end
         if not working and (state := next((job for job in self.jobs if not job.ended and job.state != "held"), None)):
             if state.state == "waiting":
                 self._begin(state)
@@ -222,10 +232,22 @@ class JobQueue:
         self.problem = ""
         return client
 
+    def _progress_of(self, state: JobState) -> LocalProgress:
+        progress = self._locals[state] = LocalProgress(state, self.log)
+        return progress
+
+    def _let_go(self, state: JobState) -> None:
+        """Forget the thread of a job, which ends by itself."""
+        self._locals.pop(state, None)
+        self._leaving = [thread for thread in self._leaving if not thread.finished]
+        if (thread := self._threads.pop(state, None)) is not None:
+            self._leaving.append(thread)
+
     def _take_inputs(self, state: JobState) -> None:
         thread = self._threads[state]
         if not thread.finished:
             return
+        self._locals.pop(state, None)
         if thread.error is not None:
             del self._threads[state]
             self._end(state, "failed", _sentence_of(thread.error, self.log))
@@ -236,7 +258,10 @@ class JobQueue:
     def _begin(self, state: JobState) -> None:
         request = state.request
         if isinstance(request, LocalRequest):
-            progress = self._locals[state] = LocalProgress(state, self.log)
+            if request.without_worker and self._client is not None and self._client.alive:
+                self._client.stop()
+                return
+            progress = self._progress_of(state)
             self._threads[state] = Background(lambda: request.work(progress))
             state.state, state.began = "running", time.monotonic()
             return

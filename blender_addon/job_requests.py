@@ -59,6 +59,7 @@ class LocalRequest:
         apply: takes the findings, and changes the scene in short steps, one a `yield`.
         button: bl_idname of the operator that asked, whose button cancels meanwhile.
         changes_scene: whether the result waits until the scene can be changed; one that is not of the scene never does.
+        without_worker: whether it begins once the worker has ended, which is asked to.
     """
 
     label: str
@@ -66,6 +67,7 @@ class LocalRequest:
     apply: Callable[[Mapping[str, Any]], Iterator[None]]
     button: str = ""
     changes_scene: bool = True
+    without_worker: bool = False
 
 
 @dataclass(eq=False)

@@ -4,31 +4,33 @@ The export with materials takes seconds; in a process of its own it holds nobody
 """
 
 import json
-import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import bpy
 
+from .job_folders import SlowFile
 from .job_requests import JobError
-from .logged_process import clean_environment
+from .logged_process import ProgramFailed, run_logged
 from .model_names import model_names
 
-_EXPORT_SECONDS = 600
+_EXPORT_SECONDS = 600.0
 _SCRIPT = Path(__file__).with_name("model_export.py")
 
 
-def captured_models(things: Sequence[bpy.types.Object]) -> dict[str, Callable[[], bytes]]:
+def captured_models(things: Sequence[bpy.types.Object]) -> dict[str, SlowFile]:
     """Capture objects as they are now.
 
     Args:
         things: objects of type MESH of this file, not linked from another one; at least one.
 
     Returns:
-        By the names that the worker wants, `models/NAME.glb`, what gives the file's content; a thread may call it.
+        By the names that the worker wants, `models/NAME.glb`, what gives the file's content in a thread; a cancel ends
+        the export.
     """
     folder = tempfile.TemporaryDirectory(prefix="onestep3d-models-")
     library = Path(folder.name) / "objects.blend"
@@ -48,37 +50,37 @@ class _Export:
         self._lock = threading.Lock()
         self._exported = False
 
-    def file(self, number: int) -> Callable[[], bytes]:
+    def file(self, number: int) -> SlowFile:
         """What gives the content of one of the files."""
-        return lambda: self._content(number)
+        return SlowFile(lambda check: self._content(number, check))
 
-    def _content(self, number: int) -> bytes:
+    def _content(self, number: int, check: Callable[[], None]) -> bytes:
         target = Path(self._folder.name)
         with self._lock:
             if not self._exported:
-                self._run(target)
+                self._run(target, check)
                 self._exported = True
         try:
             return (target / f"{number}.glb").read_bytes()
         except OSError:
             raise JobError("Blender's glTF exporter left out one of the objects; see that each has faces.") from None
 
-    def _run(self, target: Path) -> None:
+    def _run(self, target: Path, check: Callable[[], None]) -> None:
         command = [*self._blender, str(_SCRIPT), "--", *map(str, (self._library, target / "names.json", target))]
+        until = time.monotonic() + _EXPORT_SECONDS
+
+        def check_time() -> None:
+            check()
+            if time.monotonic() > until:
+                raise JobError(f"The objects were not exported within {_EXPORT_SECONDS:g} s. Try fewer at a time.")
+
         try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=clean_environment(),
-                timeout=_EXPORT_SECONDS,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
+            run_logged(command, heard=lambda _: None, check=check_time)
+        except OSError as error:
             raise JobError(f"The objects cannot be exported: {error}. Try fewer at a time.") from None
-        if done.returncode != 0:
-            said = done.stdout.decode("utf-8", "replace").strip().splitlines() or [f"status {done.returncode}"]
-            raise JobError(f"The objects cannot be exported: {said[-1][:200]}. Try them one by one.")
+        except ProgramFailed as failure:
+            said = failure.lines or [f"status {failure.status}"]
+            raise JobError(f"The objects cannot be exported: {said[-1][:200]}. Try them one by one.") from None
 
 
 def _blender() -> list[str]:

@@ -178,6 +178,8 @@ class _Installation:
     def run(self, *, anew: bool) -> dict[str, Any]:
         state = {} if anew else _read_state(self._plan.folder)
         done = state.get("done") if isinstance(state.get("done"), dict) else {}
+        if not self._python.is_file():
+            done = {}  # the Python that it was made with was removed, or an upgrade put another in its place
         wanted = self._fingerprints()
         findings: dict[str, Any] = {}
         remade = False

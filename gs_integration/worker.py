@@ -4,7 +4,7 @@
 
 `protocol.py` says how it is spoken to. Jobs run one after another; models stay loaded between them and leave the memory
 when no job came for a while. Whatever else writes to standard output goes to standard error, which is the log. The
-worker ends when its input does. It opens no port.
+worker ends when its input does, or when it is terminated; it leaves no folder behind. It opens no port.
 """
 
 import argparse
@@ -57,6 +57,8 @@ TASK_NAMES = (
 _LIFE_SIGN_SECONDS = 2.0
 _GRACE_SECONDS = 5.0
 """How long a job may take to notice that nobody listens any more."""
+_TERMINATED_GRACE_SECONDS = 1.0
+"""The same where who asked will soon use force."""
 _MOST_WAITING_JOBS = 1000
 
 
@@ -80,8 +82,14 @@ class Worker:
         self._jobs: dict[str, JobProgress] = {}
         self._running: JobProgress | None = None
         self._closing, self._finished = threading.Event(), threading.Event()
+        self._status = 0
         self._generators: LoadedGenerators | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="onestep3d-worker-"))
+
+    @property
+    def folder(self) -> Path:
+        """What its jobs write, gone when it ends."""
+        return self._folder
 
     def serve(self) -> int:
         """Say hello, then work until the input closes.
@@ -112,9 +120,10 @@ class Worker:
                     self._free()
                     continue
                 if entry is None:
-                    return 0
+                    return self._status
                 if not self._closing.is_set():
                     self._work(*entry)
+                del entry  # which would keep its files until the next came
         finally:
             self._remove_folder()
             self._finished.set()
@@ -126,13 +135,27 @@ class Worker:
                 pass
         except OSError as error:
             logger.warning("The input broke: %s", error)
+        self._leave(_GRACE_SECONDS)
+
+    def terminate(self) -> None:
+        """End the process as a signal to terminate wants it: soon, with its folder and its children."""
+        self._status = 128 + signal.SIGTERM
+        self._leave(_TERMINATED_GRACE_SECONDS)
+
+    def _leave(self, grace_seconds: float) -> None:
+        """End once the job that runs has noticed; what does not notice is ended."""
+        self._stop_working()
+        if not self._finished.wait(grace_seconds):
+            self._remove_folder()
+            if os.name == "posix" and os.getpgrp() == os.getpid():
+                os.killpg(0, signal.SIGTERM)  # what a job has started; this process only notes it
+            os._exit(self._status)
+
+    def _stop_working(self) -> None:
         self._closing.set()
         for progress in list(self._jobs.values()):
             progress.cancelled.set()
         self._waiting.put(None)
-        if not self._finished.wait(_GRACE_SECONDS):
-            self._remove_folder()
-            os._exit(0)
 
     def _take_message(self) -> bool:
         """Take one message; False when there will be no more."""
@@ -207,6 +230,8 @@ class Worker:
 
     def _explain(self, message: Message, progress: JobProgress, error: BaseException) -> None:
         """Send what went wrong, and what to do."""
+        if self._status:
+            return  # it was not the job's affair, and how the worker ended tells who asked
         job, what = progress.job, f"{message.text('task', 40) or 'The job'} did not finish."
         if isinstance(error, Cancelled):
             self._send_error(job, "cancelled", what, "It was cancelled.", "")
@@ -243,10 +268,7 @@ class Worker:
                 write_message(self._outgoing, message)
         except (OSError, ValueError) as error:
             logger.warning("Nobody listens any more: %s", error)
-            self._closing.set()
-            for progress in list(self._jobs.values()):
-                progress.cancelled.set()
-            self._waiting.put(None)
+            self._stop_working()
 
     def _show_life(self) -> None:
         """Repeat the progress of the job that runs while it has nothing new to say."""
@@ -286,7 +308,27 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     # Numba would try Intel's pool first, find the one that Open3D brought into the process, and warn of its age.
     os.environ.setdefault("NUMBA_THREADING_LAYER_PRIORITY", "omp tbb workqueue")
-    return Worker(incoming, outgoing, max(1.0, options.idle_seconds), options.blender).serve()
+    worker = Worker(incoming, outgoing, max(1.0, options.idle_seconds), options.blender)
+    if os.name == "posix":
+        _hear_termination(worker)
+    tempfile.tempdir = str(worker.folder)  # of whatever a job uses: a worker that is ended tidies up one folder
+    return worker.serve()
+
+
+def _hear_termination(worker: Worker) -> None:
+    """End the worker when it is terminated, also while its main thread is within one long call of a library."""
+    # Python's own handlers wait for the main thread; the byte is written at once.
+    reads, writes = os.pipe()
+    os.set_blocking(writes, False)
+    signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+
+    def listen() -> None:
+        while os.read(reads, 1) != bytes([signal.SIGTERM]):
+            pass
+        worker.terminate()
+
+    threading.Thread(target=listen, daemon=True).start()
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -7,6 +7,7 @@ import pytest
 
 from distill_core.records.multi_view_record import read_record
 from tests.blender.addon_process import run_addon
+from tests.scripts.processes import allowed_seconds
 
 pytestmark = pytest.mark.blender
 
@@ -119,3 +120,43 @@ found["states"] = [job.state for job in jobs.queue.jobs]
         assert real_depth is not None
         both = (fast_depth > 0) & (real_depth > 0)
         assert np.median(np.abs(fast_depth - real_depth)[both]) < 0.002  # steps of 0.001
+
+
+@pytest.mark.parametrize("ended_by", ["cancel", "disable"])
+def test_the_blender_that_exports_ends_with_its_job(tmp_path: Path, ended_by: str) -> None:
+    """A thread that went on would keep Blender's module from ending."""
+    found = run_addon(
+        """
+import tempfile
+tempfile.tempdir = GIVEN["temporary"]
+from bl_ext.user_default.onestep3d import model_capture
+noted = Path(GIVEN["temporary"]) / "noted"
+model_capture._blender = lambda: [
+    sys.executable, "-c", f"import os, time; open({str(noted)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+]
+jobs.start = lambda operator, request: jobs.submit(request) and {"FINISHED"}
+bpy.data.objects["Cube"].select_set(True)
+bpy.ops.onestep3d.render_dataset()
+state = jobs.queue.jobs[-1]
+ticks(lambda: noted.exists() and noted.read_text())
+exporter = Path("/proc") / noted.read_text()
+found["before"] = [state.state, exporter.exists()]
+began = time.monotonic()
+if GIVEN["ended_by"] == "cancel":
+    jobs.cancel(state.number)
+    found["state"] = state.state
+    ticks(lambda: not exporter.exists(), 20)
+else:
+    addon_utils.disable("bl_ext.user_default.onestep3d")
+found["gone"], found["seconds"] = not exporter.exists(), time.monotonic() - began
+if GIVEN["ended_by"] == "disable":
+    assert addon_utils.enable("bl_ext.user_default.onestep3d", default_set=True) is not None
+""",
+        tmp_path,
+        ended_by=ended_by,
+        temporary=str(tmp_path),
+    )
+    assert found["before"] == ["preparing", True]
+    assert found.get("state", "cancelled") == "cancelled"
+    assert found["gone"]
+    assert found["seconds"] < allowed_seconds(3.0)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.blender.addon_process import install_addon, run_addon
-from tests.blender_addon.test_worker_environment import write_project, write_torch
+from tests.blender.test_addon_panels import DRAWING
+from tests.blender_addon.test_worker_environment import BROKEN_WORKER, WORKER, write_project, write_torch
 
 pytestmark = pytest.mark.blender
 
@@ -100,3 +101,47 @@ found["before"] = buttons._state()
         shutil.rmtree(folder)
         install_addon(tmp_path / "resources", wheels)
         assert run_addon(state, tmp_path)["before"] == "ready"
+
+
+def test_a_worker_that_does_not_work_can_be_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sentence names a button, which is there."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    broken, whole = tmp_path / "wheels", tmp_path / "whole"
+    for folder, worker in ((broken, BROKEN_WORKER), (whole, WORKER)):
+        folder.mkdir()
+        write_torch(folder)
+        write_project(folder, worker=worker)
+    found = run_addon(
+        DRAWING
+        + """
+import shutil
+preferences.worker = "INSTALLED"
+try:
+    bpy.ops.onestep3d.install_worker(filepath=GIVEN["wheels"], python=GIVEN["python"])
+except RuntimeError as error:
+    found["said"] = str(error)
+found["drawn"] = drawn()["buttons"]
+shutil.rmtree(GIVEN["wheels"])
+shutil.copytree(GIVEN["whole"], GIVEN["wheels"])
+assert bpy.ops.onestep3d.repair_worker() == {"FINISHED"}
+found["state"] = environment_operators._state()
+# A worker that runs ends before its environment is made anew.
+assert bpy.ops.onestep3d.test_connection() == {"FINISHED"}
+process = jobs.queue._client._process
+work = environment_operators.worker_environment.create_environment
+def noted(*given, **named):
+    found["alive"] = process.poll() is None
+    return work(*given, **named)
+environment_operators.worker_environment.create_environment = noted
+assert bpy.ops.onestep3d.repair_worker() == {"FINISHED"}
+""",
+        tmp_path,
+        wheels=str(broken),
+        whole=str(whole),
+        python=sys.executable,
+    )
+    assert "Press Repair" in found["said"]
+    assert {"onestep3d.repair_worker", "onestep3d.continue_installation"} <= set(found["drawn"])
+    assert found["state"] == "ready"
+    assert found["alive"] is False

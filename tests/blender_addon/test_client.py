@@ -18,7 +18,7 @@ import pytest
 from gs_integration.formats.ply import encode_ply
 from gs_integration.formats.spz import decode_spz
 from tests.gs_integration.formats.clouds import asymmetric_cloud
-from tests.scripts.processes import environment
+from tests.scripts.processes import allowed_seconds, environment
 
 # What a worker says first, and a loop that reads a line at a time; attachments do not come to these workers.
 HELLO = """import json, os, signal, sys, time
@@ -340,6 +340,61 @@ def test_a_closed_output_of_the_worker_is_its_end(fake: MakeClient) -> None:
     client = fake(HELLO + "os.close(1)\ntime.sleep(600)")
     ended, _ = until(client, "ended")
     assert ended.fields["status"] != 0
+
+
+SPAWNING = """
+import subprocess, sys, time
+from gs_integration import worker, worker_jobs
+def spawning(job):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdin=subprocess.DEVNULL)
+    print("child", child.pid, flush=True)
+    job.progress.stage("spawned", None)
+    began = time.monotonic()
+    while time.monotonic() - began < 600:
+        WAIT
+    return {}
+worker_jobs.TASKS["status"] = spawning
+sys.exit(worker.main([]))
+"""
+
+
+def is_gone(process: int) -> bool:
+    stat = Path(f"/proc/{process}/stat")
+    try:
+        return " Z " in stat.read_text()
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("job", ["none", "heeds", "deaf"])
+@pytest.mark.parametrize("how", ["kill", "terminated"])
+def test_an_ended_worker_leaves_no_folder_and_no_process(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, job: str, how: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    wait = {"heeds": "job.progress.advance(0); time.sleep(0.01)"}.get(job, "time.sleep(0.2)")
+    client = make_client([sys.executable, "-c", SPAWNING.replace("WAIT", wait)])
+    client.start()
+    until(client, "ready")
+    assert [folder.name[:17] for folder in tmp_path.iterdir()] == ["onestep3d-worker-"]
+    if job != "none":
+        client.run("status")
+        while until(client, "progress")[0].fields["stage"] != "spawned":
+            pass
+    process = client._process.pid
+    if how == "kill":
+        began = time.monotonic()
+        client.kill()
+        assert time.monotonic() - began < allowed_seconds(3.0)
+    else:
+        os.kill(process, signal.SIGTERM)
+        ended, _ = until(client, "ended")
+        assert "killed (SIGTERM), perhaps because the memory was full" in ended.sentence
+    assert list(tmp_path.iterdir()) == []
+    children = [int(line.split()[1]) for line in client.log if line.startswith("child")]
+    assert len(children) == (job != "none")
+    time.sleep(0.1)
+    assert all(is_gone(child) for child in [process, *children])
 
 
 def test_the_worker_ends_when_its_program_dies(tmp_path: Path) -> None:

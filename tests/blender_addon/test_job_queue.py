@@ -474,6 +474,36 @@ def test_another_command_exchanges_the_worker(make_queue: MakeQueue, queues: Any
     assert queue._client._process.pid != before
 
 
+def test_a_test_of_another_worker_waits_for_the_job_that_runs(make_queue: MakeQueue, queues: Any) -> None:
+    """The idle time was changed meanwhile, say, and with it the command."""
+    command = program(PATIENT.replace("time.sleep(0.05)", "time.sleep(0.5)"))
+    queue, kept = make_queue(command), []
+    state = queue.submit(queues.JobRequest("x", "first", {}, {}, scene_of(kept)))
+    until(queue, lambda: state.stage == "x")
+    before = queue._client._process.pid
+    command += ["another"]
+    queue.test_connection()
+    until(queue, lambda: state.ended and not queue.busy)
+    assert (state.state, state.sentence, len(kept)) == ("done", "", 1)
+    assert queue.status == {"task": "status"}
+    assert queue._client._process.pid != before
+
+
+def test_work_on_the_environment_begins_when_the_worker_has_ended(make_queue: MakeQueue, queues: Any) -> None:
+    """It would find the worker's files in use. A job that waits before it starts the worker once more."""
+    queue = make_queue(program(PATIENT.replace("break", "time.sleep(0.3); break")))
+    first, second = (queue.submit(queues.JobRequest("x", name, {}, {}, scene_of([]))) for name in ("first", "second"))
+    alive = []
+    work = queues.LocalRequest(
+        "Remove worker", lambda _: {"alive": alive.append(queue.alive)}, lambda _: iter(()), without_worker=True
+    )
+    third = queue.submit(work)
+    until(queue, lambda: third.ended)
+    assert [job.state for job in (first, second, third)] == ["done", "done", "done"]
+    assert alive == [False]
+    assert queue.problem == ""
+
+
 def test_test_connection_tells_how_the_worker_is(make_queue: MakeQueue) -> None:
     queue = make_queue(CONVERT)
     queue.test_connection()

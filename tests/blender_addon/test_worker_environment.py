@@ -173,6 +173,20 @@ def test_repair_makes_everything_anew(addon, place: Path, make_progress) -> None
     assert environment.environment_state(folder) == "ready"
 
 
+def test_an_environment_whose_python_is_gone_is_made_anew(addon, place: Path, make_progress) -> None:
+    """The system's Python was upgraded, and what the environment links to is no more."""
+    environment = addon("worker_environment")
+    folder = place / "environment"
+    python = environment.environment_python(folder)
+    python.unlink()
+    python.symlink_to("/no/such/python")
+    assert environment.environment_state(folder) == "unfinished"
+    resumed = make_progress()
+    environment.create_environment(plan_of(addon, place), resumed, online=False)
+    assert begun(resumed) == ["environment", "torch", "packages", "worker"]
+    assert environment.environment_state(folder) == "ready"
+
+
 def test_cancel_does_not_wait_until_an_old_environment_is_removed(addon, place: Path, tmp_path: Path, make_progress):
     """Its files are tens of thousands; links lead out of it, and what they lead to stays."""
     environment, queue = addon("worker_environment"), addon("job_queue")

@@ -6,6 +6,7 @@ import re
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -253,3 +254,16 @@ def test_models_leave_the_memory_when_no_job_comes(folders: Path, task) -> None:
             time.sleep(0.02)
         assert not kept[0]
         convert(asker, "2")
+
+
+def test_files_of_a_job_leave_the_memory_when_it_has_ended(asker: Asker, task) -> None:
+    task(lambda job: {})
+    tracemalloc.start()
+    try:
+        asker.run("1", "status", {"large.bin": bytearray(50_000_000)})
+        began = time.monotonic()
+        while tracemalloc.get_traced_memory()[0] > 20_000_000:
+            assert time.monotonic() - began < 10
+            time.sleep(0.05)
+    finally:
+        tracemalloc.stop()
