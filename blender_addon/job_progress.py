@@ -3,7 +3,7 @@
 import collections
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def show_preview(state: JobState, event: Event, log: "collections.deque[str]") -
         log.append(traceback.format_exc())
 
 
-def _is_picture(found: object) -> bool:
+def _is_picture(found: object) -> TypeGuard[np.ndarray]:
     if not isinstance(found, np.ndarray) or found.dtype != np.uint8 or found.ndim != 3:
         return False
     return found.shape[2] == 3 and 1 <= min(found.shape[:2]) and max(found.shape[:2]) <= _WIDEST_PREVIEW_PX

@@ -297,7 +297,7 @@ class _Installation:
                 time.sleep(0.05)
         said = problem.sentence if problem is not None else "It gave no answer."
         last = f" It said: {client.log[-1][:200]}" if client.log else ""
-        raise JobError(f"The worker was installed but does not work. {said}{last}. Press Repair.")
+        raise JobError(f"The worker was installed but does not work. {(said + last).rstrip('.')}. Press Repair.")
 
 
 def _remove_tree(folder: Path, check: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ import queue
 import subprocess
 import threading
 import time
+from typing import Any
 
 from .protocol import Message, ProtocolError, read_message, write_message
 
@@ -111,12 +112,12 @@ class _Watched(io.RawIOBase):
     def writable(self) -> bool:
         return self._raw.writable()
 
-    def readinto(self, buffer: memoryview) -> int | None:  # type: ignore[override]
+    def readinto(self, buffer: Any, /) -> int | None:
         count = self._raw.readinto(buffer)
         self._pipes.moved = time.monotonic()
         return count
 
-    def write(self, content: bytes) -> int | None:  # type: ignore[override]
+    def write(self, content: Any, /) -> int | None:
         # A pipe that blocks would return only when all of it is written.
         with memoryview(content) as whole, whole[:_WRITTEN_BYTES] as chunk:
             count = self._raw.write(chunk)
