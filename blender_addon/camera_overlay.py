@@ -16,7 +16,7 @@ from .mesh_export import mesh_problem, unit_ball
 from .mesh_outline import outermost
 from .references import Reference
 from .texture_cameras import AUTOMATIC, SELECTED, frustum_lines, ring_frames
-from .view_layers import layer_with
+from .view_layers import layers_with
 
 _COLOUR = (1.0, 0.62, 0.18, 0.9)
 _DEPTH = 0.35
@@ -134,9 +134,10 @@ def _begin(wanted: Reference) -> None:
     global _coming, _wanted, _changed
     _wanted = None
     thing = wanted.found()
-    layer = None if thing is None else layer_with(thing)
-    if thing is None or layer is None:
+    layers = [] if thing is None else layers_with(thing)
+    if thing is None or not layers:
         return
+    layer = layers[0]
     layer.update()
     _changed = False
     evaluated = thing.evaluated_get(layer.depsgraph)

@@ -13,6 +13,9 @@ import numpy as np
 from .formats.gltf_file import encode_glb
 from .job_requests import JobError
 
+LAYER_NAME = "OneStep3D"
+"""Of texture coordinates that were made."""
+
 _MOST_TRIANGLES = 5_000_000
 _FLOAT, _UNSIGNED = 5126, 5125
 
@@ -29,7 +32,8 @@ class CapturedMesh:
         polygons: [T] which face of the evaluated mesh a triangle belongs to.
         num_loops: of the evaluated mesh.
         uvs: [T, 3, 2] of the layer below, None if the mesh has none.
-        uv_layer: name of the layer that renders use.
+        uv_layer: name of that layer: the one that was made here before, else the one that renders use.
+        layer_is_own: whether the object's own mesh has it, else modifiers make it.
         world_to_unit: [4, 4].
         reshaped: whether modifiers changed the faces, so that corners are not those of the object's own mesh.
     """
@@ -41,6 +45,7 @@ class CapturedMesh:
     num_loops: int
     uvs: np.ndarray | None
     uv_layer: str
+    layer_is_own: bool
     world_to_unit: np.ndarray
     reshaped: bool
 
@@ -76,13 +81,14 @@ def linked_problem(data: Any) -> str:
     return f"Expected a mesh of this file, got {data.name}, linked from another one: make it local ({where})"
 
 
-def has_coordinates(thing: Any) -> bool:
-    """Whether a mesh has texture coordinates.
+def has_coordinates(thing: Any, depsgraph: Any) -> bool:
+    """Whether a mesh has texture coordinates, its own or by its modifiers.
 
     Args:
         thing: an object of type MESH.
+        depsgraph: evaluated.
     """
-    return len(thing.data.uv_layers) > 0
+    return _layer(thing.evaluated_get(depsgraph).data) is not None
 
 
 def captured_mesh(thing: Any, depsgraph: Any) -> CapturedMesh:
@@ -111,7 +117,7 @@ def captured_mesh(thing: Any, depsgraph: Any) -> CapturedMesh:
         loops, corners = loops[:, ::-1], corners[:, ::-1]
     in_world = corners @ to_world[:3, :3].T + to_world[:3, 3]
     world_to_unit = unit_ball(in_world.reshape(-1, 3), thing.name)
-    layer = _render_layer(mesh)
+    layer = _layer(mesh)
     uvs = None if layer is None else _values(layer.uv, "vector", 2, np.float32)[loops]
     own = thing.data
     return CapturedMesh(
@@ -122,6 +128,7 @@ def captured_mesh(thing: Any, depsgraph: Any) -> CapturedMesh:
         num_loops=len(mesh.loops),
         uvs=uvs,
         uv_layer="" if layer is None else layer.name,
+        layer_is_own=layer is not None and layer.name in own.uv_layers,
         world_to_unit=world_to_unit,
         reshaped=(len(mesh.loops), len(mesh.polygons)) != (len(own.loops), len(own.polygons)),
     )
@@ -199,5 +206,6 @@ def _values(collection: Any, name: str, width: int, dtype: Any) -> np.ndarray:
     return values.reshape(-1, width)
 
 
-def _render_layer(mesh: Any) -> Any | None:
-    return next((layer for layer in mesh.uv_layers if layer.active_render), None)
+def _layer(mesh: Any) -> Any | None:
+    """The layer of coordinates that serves: one that was made here is whole, what was there before it perhaps not."""
+    return mesh.uv_layers.get(LAYER_NAME) or next((layer for layer in mesh.uv_layers if layer.active_render), None)

@@ -240,7 +240,7 @@ class ONESTEP3D_PT_texture(bpy.types.Panel):
         if mesh_problem(thing):
             return
         layout.label(text=thing.name, icon="MESH_DATA")
-        if not has_coordinates(thing):
+        if not has_coordinates(thing, context.evaluated_depsgraph_get()):
             wrapped_label(layout, "It has no texture coordinates: some will be made.", context, "INFO")
 
 

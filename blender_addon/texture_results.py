@@ -12,12 +12,10 @@ import numpy as np
 
 from .background import Background, waited_for
 from .job_requests import JobError
-from .mesh_export import CapturedMesh
+from .mesh_export import LAYER_NAME, CapturedMesh
 from .references import Reference
 from .texture_coordinates import NewCoordinates, new_coordinates
-
-LAYER_NAME = "OneStep3D"
-"""Of texture coordinates that were made."""
+from .view_layers import layers_with
 
 _PREVIEW = "texture"
 _previews: Any = None
@@ -50,7 +48,7 @@ def add_texture(folder: Path, findings: Mapping[str, Any], mesh: Reference, capt
     image = Reference.of(_image(folder / "texture.png", captured.name))
     yield
     thing = _object(mesh)
-    _check_unchanged(thing, captured, layer, made=coordinates is not None)
+    _check_unchanged(thing, captured, made=coordinates is not None)
     if coordinates is not None and captured.reshaped:
         thing = _applied_copy(thing, captured)
         mesh = Reference.of(thing)
@@ -150,41 +148,71 @@ def _object(mesh: Reference) -> bpy.types.Object:
     return found
 
 
-def _check_unchanged(thing: bpy.types.Object, captured: CapturedMesh, layer: str, *, made: bool) -> None:
+def _check_unchanged(thing: bpy.types.Object, captured: CapturedMesh, *, made: bool) -> None:
     own = thing.data
     if not made:
-        if layer not in own.uv_layers and not captured.reshaped:
-            raise JobError(f"{thing.name} has no texture coordinates {layer} any more: run the job again.")
+        if captured.layer_is_own and captured.uv_layer not in own.uv_layers:
+            raise JobError(f"{thing.name} has no texture coordinates {captured.uv_layer} any more: run the job again.")
     elif not captured.reshaped and len(own.loops) != captured.num_loops:
         raise JobError(f"The faces of {thing.name} were changed meanwhile: run the job again.")
 
 
 def _applied_copy(thing: bpy.types.Object, captured: CapturedMesh) -> bpy.types.Object:
     """A copy of an object with its modifiers applied, in its collections; the object itself is hidden."""
-    evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
-    mesh = bpy.data.meshes.new_from_object(evaluated)
-    if len(mesh.loops) != captured.num_loops:
-        bpy.data.meshes.remove(mesh)
-        raise JobError(f"The faces of {thing.name} were changed meanwhile: run the job again.")
+    mesh = _mesh_by_modifiers(thing, captured)
     mesh.name = f"{thing.name} textured"
     copy = thing.copy()
     copy.name, copy.data = mesh.name, mesh
     copy.modifiers.clear()
     for collection in thing.users_collection:
         collection.objects.link(copy)
-    thing.hide_set(True)
+    for layer in layers_with(thing):
+        thing.hide_set(True, view_layer=layer)
     thing.hide_render = True
     return copy
 
 
+def _mesh_by_modifiers(thing: bpy.types.Object, captured: CapturedMesh) -> bpy.types.Mesh:
+    """What modifiers make of an object, wherever it is: in the window's scene or another, shown, hidden or left out."""
+    for layer in layers_with(thing):
+        if (mesh := _evaluated(thing, layer, captured)) is not None:
+            return mesh
+    # No view layer evaluates it now: a scene of the moment does.
+    scene, hidden = bpy.data.scenes.new(thing.name), thing.hide_viewport
+    try:
+        scene.collection.objects.link(thing)
+        scene.frame_current = bpy.context.scene.frame_current
+        thing.hide_viewport = False
+        mesh = _evaluated(thing, scene.view_layers[0], captured)
+    finally:
+        thing.hide_viewport = hidden
+        bpy.data.scenes.remove(scene)
+    if mesh is None:
+        raise JobError(f"The faces of {thing.name} were changed meanwhile: run the job again.")
+    return mesh
+
+
+def _evaluated(thing: bpy.types.Object, layer: bpy.types.ViewLayer, captured: CapturedMesh) -> bpy.types.Mesh | None:
+    """A new mesh of an object as a view layer evaluates it; None if it is not the one that was captured."""
+    layer.update()
+    evaluated = thing.evaluated_get(layer.depsgraph)
+    if len(evaluated.data.loops) != captured.num_loops:
+        return None
+    return bpy.data.meshes.new_from_object(evaluated)
+
+
 def _add_layer(mesh: bpy.types.Mesh, coordinates: NewCoordinates, captured: CapturedMesh) -> None:
-    """Add a layer of coordinates that renders use, and cut faces that lie in several places of the texture."""
+    """Add a layer of coordinates, and cut faces that lie in several places of the texture.
+
+    Renders go on to use the layer that they used: other materials, and other objects with this mesh, wear it.
+    """
     layer = mesh.uv_layers.get(LAYER_NAME) or mesh.uv_layers.new(name=LAYER_NAME, do_init=False)
     if layer is None:
         raise JobError(f"{mesh.name} has as many texture coordinates as Blender can hold: remove one, run it again.")
     layer.uv.foreach_set("vector", coordinates.by_loop.ravel())
-    layer.active_render = True
-    mesh.uv_layers.active = layer
+    if len(mesh.uv_layers) == 1:
+        layer.active_render = True
+        mesh.uv_layers.active = layer
     if len(coordinates.split):
         _cut(mesh, coordinates, captured)
     mesh.update()

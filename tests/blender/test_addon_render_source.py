@@ -30,9 +30,11 @@ def rendered(during):
     def then(_, content):
         pictures.append(content)
         return {"FINISHED"}
-    found["returned"] = sorted(picture_rendering.render_picture(Said(), bpy.context, then))
+    try:
+        found["returned"] = sorted(picture_rendering.render_picture(Said(), bpy.context, then))
+    finally:
+        bpy.app.handlers.render_post.remove(once)
     found["pictures"] = len(pictures)
-    bpy.app.handlers.render_post.remove(once)
 """
 
 

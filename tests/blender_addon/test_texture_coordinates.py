@@ -42,6 +42,7 @@ def captured(export: ModuleType, corners: np.ndarray, loops: np.ndarray, polygon
         num_loops=int(loops.max()) + 1,
         uvs=uvs,
         uv_layer="" if uvs is None else "UVMap",
+        layer_is_own=uvs is not None,
         world_to_unit=np.eye(4),
         reshaped=False,
     )
