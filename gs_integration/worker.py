@@ -218,8 +218,8 @@ class Worker:
         self._generators = self._generators or LoadedGenerators()
         job = Job(settings, folder / "inputs", folder / "results", progress, self._generators, self._blender)
         findings = dict(TASKS[name](job))
-        if "warnings" in findings:
-            findings["warnings"] = [self._without_folders(warning) for warning in findings["warnings"]]
+        if isinstance(warnings := findings.get("warnings"), list):
+            findings["warnings"] = [self._without_folders(str(warning)) for warning in warnings]
         # A cancel that came during the last step is obeyed: who asked for it expects no result.
         progress.advance(0)
         return Message("result", {"job": progress.job, "findings": findings}, _files_of(job.results))

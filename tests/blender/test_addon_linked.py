@@ -86,7 +86,7 @@ def test_splats_go_to_the_scene_where_the_active_collection_is_another_file_s(tm
     values = np.random.default_rng(0).random((count, 3), np.float32)
     splats = SplatArrays(
         means=values,
-        quaternions_wxyz=np.tile(np.float32([1, 0, 0, 0]), (count, 1)),
+        quaternions_wxyz=np.tile(np.array([1, 0, 0, 0], np.float32), (count, 1)),
         log_scales=values - 4,
         opacity_logits=values[:, 0],
         harmonics=values[:, None],

@@ -17,7 +17,7 @@ def splats(tmp_path: Path) -> str:
     values = np.random.default_rng(0).random((20, 3), np.float32)
     cloud = SplatArrays(
         means=values,
-        quaternions_wxyz=np.tile(np.float32([1, 0, 0, 0]), (20, 1)),
+        quaternions_wxyz=np.tile(np.array([1, 0, 0, 0], np.float32), (20, 1)),
         log_scales=values - 4,
         opacity_logits=values[:, 0],
         harmonics=values[:, None],

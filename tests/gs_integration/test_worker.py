@@ -260,7 +260,7 @@ def test_files_of_a_job_leave_the_memory_when_it_has_ended(asker: Asker, task) -
     task(lambda job: {})
     tracemalloc.start()
     try:
-        asker.run("1", "status", {"large.bin": bytearray(50_000_000)})
+        asker.run("1", "status", {"large.bin": bytes(50_000_000)})
         began = time.monotonic()
         while tracemalloc.get_traced_memory()[0] > 20_000_000:
             assert time.monotonic() - began < 10
