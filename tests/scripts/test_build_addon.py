@@ -99,7 +99,7 @@ def test_no_module_in_the_zip_imports_the_project(built: Path) -> None:
                         assert f"{path.as_posix()}.py" in names, f"{name} imports {module}"
     import sys
 
-    blender = {"bpy", "bpy_extras", "mathutils", "bmesh", "gpu", "gpu_extras", "numpy", "blf"}
+    blender = {"bpy", "bpy_extras", "mathutils", "bmesh", "gpu", "gpu_extras", "numpy", "blf", "_cycles"}
     # The formats try Python's own zstd, and the package for Pythons without one.
     assert outside - set(sys.stdlib_module_names) - blender <= {"zstandard", "compression"}
 
