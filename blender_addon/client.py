@@ -326,7 +326,7 @@ class WorkerClient:
         # Its last words may still be in the pipe, which a child of its own may keep open.
         if not self._drained and time.monotonic() - (self._ending_since or 0.0) < 2 * self.patience.terminate:
             return []
-        sentence = self._reason or _sentence_of(status, self.command, self.log[-1] if self.log else "")
+        sentence = self._reason or _sentence_of(status, self.command, self._pipes.last_line if self._pipes else "")
         events = [
             Event("error", job, {"cause": "cancelled" if job in self._cancelled else "worker"}, sentence=sentence)
             for job in self._jobs

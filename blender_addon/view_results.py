@@ -36,7 +36,7 @@ def add_views(
     described = read_transforms(folder / "transforms.json")
     frames = described.pop("frames")
     if frames:
-        _load_first_picture(folder / frames[0]["file_path"])
+        _load_first_picture(folder / frames[-1]["file_path"])  # a view, which is smaller than the source
         yield
     target = _scene(scene)
     collection = bpy.data.collections.new(f"Views of {name}")

@@ -39,12 +39,14 @@ class WorkerPipes:
         arrived: messages, what was no message or could not be sent, and None once its output has ended.
         outbox: messages to send; None closes its input.
         moved: when a chunk of a message last went through, in seconds of the monotonic clock.
+        last_line: of what this process said on its standard error; "" before.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: "collections.deque[str]") -> None:
         self.arrived: queue.Queue[Message | ProtocolError | Unsent | None] = queue.Queue()
         self.outbox: queue.Queue[Message | None] = queue.Queue()
         self.moved = time.monotonic()
+        self.last_line = ""
         stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
         assert isinstance(stdin, io.RawIOBase)
         assert isinstance(stdout, io.RawIOBase)
@@ -53,9 +55,15 @@ class WorkerPipes:
         for target, arguments in (
             (self._read, (incoming,)),
             (self._write, (io.BufferedWriter(outgoing, _WRITTEN_BYTES),)),
-            (_keep_log, (io.BufferedReader(stderr), log)),
+            (self._keep_log, (io.BufferedReader(stderr), log)),
         ):
             threading.Thread(target=target, args=arguments, daemon=True).start()
+
+    def _keep_log(self, stream: io.BufferedReader, log: "collections.deque[str]") -> None:
+        while line := stream.readline(_LONGEST_LOG_LINE):
+            self.last_line = line.decode("utf-8", "replace").rstrip()
+            log.append(self.last_line)
+        stream.close()
 
     # No message may have a name here: the name would keep the last one, files and all, until the next came.
 
@@ -127,9 +135,3 @@ class _Watched(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
-
-
-def _keep_log(stream: io.BufferedReader, log: "collections.deque[str]") -> None:
-    while line := stream.readline(_LONGEST_LOG_LINE):
-        log.append(line.decode("utf-8", "replace").rstrip())
-    stream.close()

@@ -73,7 +73,7 @@ def test_a_record_of_an_object_with_a_linked_mesh(tmp_path: Path) -> None:
 from bl_ext.user_default.onestep3d.model_capture import captured_models
 override = linked.override_hierarchy_create(scene, layer, do_fully_editable=True)
 files = captured_models([local, override.objects[0]])
-found["models"] = {name: len(content()) for name, content in files.items()}
+found["models"] = {name: len(content.make(lambda: None)) for name, content in files.items()}
 """,
         tmp_path,
     )
