@@ -35,6 +35,7 @@ def add_views(
     """
     described = read_transforms(folder / "transforms.json")
     frames = described.pop("frames")
+    yield
     if frames:
         _load_first_picture(folder / frames[-1]["file_path"])  # a view, which is smaller than the source
         yield
