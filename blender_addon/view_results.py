@@ -37,7 +37,7 @@ def add_views(
     frames = described.pop("frames")
     yield
     if frames:
-        _load_first_picture(folder / frames[-1]["file_path"])  # a view, which is smaller than the source
+        _load_first_picture(folder / frames[0]["file_path"])
         yield
     target = _scene(scene)
     collection = bpy.data.collections.new(f"Views of {name}")
