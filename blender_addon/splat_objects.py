@@ -26,7 +26,8 @@ from .splat_nodes import add_display, prepare_display
 
 QUATERNION, LOG_SCALE, OPACITY_LOGIT, HARMONICS = "quaternion", "log_scale", "opacity_logit", "sh_{}"
 COLOUR = "splat_colour"
-"""What the viewport shows, linear RGB and opacity: made of the others, and not exported."""
+"""What the viewport shows, RGB and opacity: made of the others, and not exported. Eight bits each, for each step of
+undo holds a copy."""
 
 _ANTIALIASED = "onestep3d_antialiased"
 _LARGEST_LOGIT = 80.0
@@ -234,7 +235,7 @@ def _stored_values(splats: SplatArrays) -> tuple[np.ndarray, list[tuple[_Attribu
         **{HARMONICS.format(k): splats.harmonics[:, k] for k in range(num_coefficients)},
         COLOUR: _shown_colours(splats),
     }
-    colour = _Attribute(COLOUR, "FLOAT_COLOR", "color", 4)
+    colour = _Attribute(COLOUR, "BYTE_COLOR", "color_srgb", 4)
     attributes = (*_attributes(num_coefficients), colour)
     return _flat(splats.means), [(attribute, _flat(values[attribute.name])) for attribute in attributes]
 
@@ -244,11 +245,10 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 
 def _shown_colours(splats: SplatArrays) -> np.ndarray:
-    """Linear RGB and opacity [N, 4]: the colour from all sides, without what depends on the direction."""
-    srgb = np.maximum(0.5 + SH_BAND_0 * splats.harmonics[:, 0].astype(np.float64), 0)
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    """sRGB and opacity [N, 4], 0..1: the colour from all sides, without what depends on the direction."""
+    srgb = np.clip(0.5 + SH_BAND_0 * splats.harmonics[:, 0].astype(np.float64), 0, 1)
     logits = np.clip(splats.opacity_logits.astype(np.float64), -_LARGEST_LOGIT, _LARGEST_LOGIT)
-    return np.concatenate([linear, 1 / (1 + np.exp(-logits))[:, None]], axis=1)
+    return np.concatenate([srgb, 1 / (1 + np.exp(-logits))[:, None]], axis=1)
 
 
 def _read_file(file: Path, matrix: np.ndarray | None) -> SplatArrays:
