@@ -5,20 +5,11 @@ An extension: bpy, numpy and the standard library. What takes long is done by a 
 
 import bpy
 
-from . import (
-    dataset_operators,
-    environment_operators,
-    job_operators,
-    jobs,
-    panels,
-    picture_rendering,
-    preferences,
-    properties,
-    splat_making,
-    splat_operators,
-    texture_operators,
-    view_operators,
-)
+from . import environment_operators, job_operators, jobs, panels, preferences, properties
+from .dataset import dataset_operators
+from .splats import splat_making, splat_operators
+from .texturing import texture_operators
+from .views import picture_rendering, view_operators
 
 # In the order in which they are registered; what is drawn comes last.
 _MODULES = (

@@ -8,9 +8,10 @@ from typing import Any
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
-from . import environment_source, jobs, preferences, worker_environment
-from .job_requests import JobError, LocalProgress, LocalRequest
+from . import jobs, preferences
 from .panel_parts import draw_progress, wrapped_label
+from .queueing.job_requests import JobError, LocalProgress, LocalRequest
+from .worker_setup import environment_source, worker_environment
 
 _BUTTONS = ("install_worker", "continue_installation", "repair_worker", "remove_worker")
 

@@ -4,7 +4,7 @@ import bpy
 from bpy.props import IntProperty
 
 from . import jobs, preferences
-from .job_requests import JobState
+from .queueing.job_requests import JobState
 
 
 class _OfOneJob:
@@ -84,6 +84,7 @@ class ONESTEP3D_OT_open_job_folder(_OfOneJob, bpy.types.Operator):
         if (state := self.job()) is None or state.folder is None:
             return {"CANCELLED"}
         bpy.ops.wm.path_open(filepath=str(state.folder))
+        self.report({"INFO"}, str(state.folder))  # Blender does not say when the system has nothing to open it with
         return {"FINISHED"}
 
 

@@ -10,8 +10,8 @@ import bpy
 from bpy.app.handlers import persistent
 
 from . import preferences, references
-from .job_queue import JobQueue
-from .job_requests import JobRequest, JobState, LocalRequest
+from .queueing.job_queue import JobQueue
+from .queueing.job_requests import JobRequest, JobState, LocalRequest
 
 _SECONDS_BETWEEN_TICKS = 0.05
 _SECONDS_BETWEEN_LOOKS = 1.0

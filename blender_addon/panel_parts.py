@@ -5,7 +5,7 @@ import textwrap
 import bpy
 
 from . import jobs
-from .job_requests import JobState
+from .queueing.job_requests import JobState
 
 _LETTER_PX = 6.2
 """Mean width of a letter of the interface's font at scale 1."""
@@ -68,7 +68,7 @@ def progress_text(state: JobState) -> str:
         return {"preparing": "Reading files", "waiting": "Waiting", "held": "Waiting", "applying": "Adding"}.get(
             state.state, "Writing files"
         )
-    steps = f" {state.step}/{state.total}" if state.total else ""
+    steps = f" {state.step}/{state.total}" if state.total and state.total > 1 else ""
     left = "" if state.seconds_left is None else f", {duration(state.seconds_left)} left"
     return f"{state.stage.capitalize() or 'Running'}{steps}{left}"
 

@@ -6,13 +6,13 @@ import bpy
 
 from . import jobs
 from .environment_operators import draw_environment, worker_is_missing
-from .job_progress import plain_number, plain_texts
-from .job_requests import JobState
 from .panel_parts import draw_progress, draw_start_button, duration, wrapped_label
-from .picture_source import draw_picture
-from .splat_making import ONESTEP3D_OT_make_splats
-from .view_list import view_collections
-from .view_operators import ONESTEP3D_OT_generate_views, draw_views
+from .queueing.job_progress import plain_number, plain_texts
+from .queueing.job_requests import JobState
+from .splats.splat_making import ONESTEP3D_OT_make_splats
+from .views.picture_source import draw_picture
+from .views.view_list import view_collections
+from .views.view_operators import ONESTEP3D_OT_generate_views, draw_views
 
 _BUTTON_PX = 30
 _OPTION = re.compile(r" \(--[a-z-]+[^)]*\)")

@@ -6,9 +6,9 @@ from typing import Any
 import bpy
 from bpy.props import EnumProperty, FloatProperty, StringProperty
 
-from . import worker_command as commands
-from . import worker_environment
-from .job_requests import JobError
+from .queueing.job_requests import JobError
+from .worker_setup import worker_command as commands
+from .worker_setup import worker_environment
 
 _SHIPPED_CHECKPOINT = "small"
 

@@ -34,7 +34,7 @@ def addon_files(worker: Path | None = None) -> dict[str, Path]:
     Raises:
         UserError: a copied module would take the place of one of the add-on's own.
     """
-    sources = {file.name: file for file in sorted(_ADDON.glob("*.py"))}
+    sources = {file.relative_to(_ADDON).as_posix(): file for file in sorted(_ADDON.rglob("*.py"))}
     sources[MANIFEST] = _ADDON / MANIFEST
     shared = {"protocol.py": _SHARED / "protocol.py", "LICENSE": REPOSITORY / "LICENSE"}
     shared |= {f"formats/{file.name}": file for file in sorted((_SHARED / "formats").glob("*.py"))}

@@ -87,22 +87,46 @@ def test_kernels_are_not_annotated_and_nothing_postpones_annotations(repository:
         assert not ("jaxtyping" in imported and "__future__" in imported), name
 
 
+# Each room of the add-on may use those before it; "" stands for the modules of its own folder.
+ADDON_ROOMS = ("processes", "queueing", "worker_setup", "", "views", "splats", "texturing", "dataset")
+ADDON_ROOMS_WITHOUT_BPY = ADDON_ROOMS[:3]
+ADDON_TOPS = ("__init__", "panels")
+"""They put everything together."""
+COPIED_INTO_THE_ADDON = {"protocol", "formats"}
+
+
 def test_the_addon_imports_blender_numpy_and_itself_alone(repository: Path) -> None:
     """By relative imports: in Blender its package has another name; what it shares is copied beside it."""
-    copied = {"protocol", "formats"}
-    own = {file.stem for file in (repository / "blender_addon").glob("*.py")} | copied
-    admitted = set(sys.stdlib_module_names) | {"bpy", "bpy_extras", "bl_ui", "bmesh", "gpu", "gpu_extras", "mathutils"}
-    admitted |= {"_cycles", "numpy"}
-    for file in sorted((repository / "blender_addon").glob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                assert {alias.name.split(".")[0] for alias in node.names} <= admitted, file.name
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                assert str(node.module).split(".")[0] in admitted, file.name
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 1, file.name
-                names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
-                assert set(names) <= own, file.name
+    blender = {"bpy", "bpy_extras", "bl_ui", "bmesh", "gpu", "gpu_extras", "mathutils", "_cycles"}
+    for room in ADDON_ROOMS:
+        admitted = set(sys.stdlib_module_names) | {"numpy"} | (set() if room in ADDON_ROOMS_WITHOUT_BPY else blender)
+        for file in sorted((repository / "blender_addon" / room).glob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Import):
+                    assert {alias.name.split(".")[0] for alias in node.names} <= admitted, file
+                elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                    assert str(node.module).split(".")[0] in admitted, file
+
+
+def test_each_room_of_the_addon_uses_those_before_it(repository: Path) -> None:
+    addon = repository / "blender_addon"
+    assert {file.parent.name for file in addon.glob("*/*.py")} == set(ADDON_ROOMS) - {""}
+    for number, room in enumerate(ADDON_ROOMS):
+        for file in sorted((addon / room).glob("*.py")):
+            if room == "" and file.stem in ADDON_TOPS:
+                continue
+            seen = set(ADDON_ROOMS[: number + 1])
+            for node in ast.walk(ast.parse(file.read_text())):
+                if not isinstance(node, ast.ImportFrom) or not node.level:
+                    continue
+                assert node.level <= (2 if room else 1), file
+                outside = node.level == 2 or not room
+                first = str(node.module).split(".")[0] if node.module else ""
+                if not outside:
+                    assert (addon / room / f"{first}.py").exists() or not first, (file, first)
+                elif first not in COPIED_INTO_THE_ADDON:
+                    assert (first if (addon / first).is_dir() and first else "") in seen, (file, first)
+                    assert not set(ADDON_TOPS) & {first, *(alias.name for alias in node.names)}, (file, first)
 
 
 def test_kernels_live_in_kernel_modules(repository: Path) -> None:

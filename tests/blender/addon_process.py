@@ -23,8 +23,10 @@ from pathlib import Path
 GIVEN = json.loads(sys.argv[1])
 import bpy, addon_utils
 assert addon_utils.enable("{MODULE}", default_set=True) is not None
-from {MODULE} import client, job_requests, jobs, preferences as chosen_by_person
-from {MODULE}.job_requests import JobRequest
+from {MODULE} import jobs, preferences as chosen_by_person
+from {MODULE}.processes import client
+from {MODULE}.queueing import job_requests
+from {MODULE}.queueing.job_requests import JobRequest
 preferences = chosen_by_person.of(bpy.context)
 preferences.worker, preferences.python = "PYTHON", GIVEN["python"]
 preferences.results_folder, preferences.device = GIVEN["results"], "cpu"

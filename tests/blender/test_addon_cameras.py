@@ -88,7 +88,7 @@ LENSES: list[dict[str, Any]] = [
 
 SCRIPT = """
 import math, mathutils
-from bl_ext.user_default.onestep3d.camera_conversion import frame_of_camera, set_camera, transforms
+from bl_ext.user_default.onestep3d.views.camera_conversion import frame_of_camera, set_camera, transforms
 for thing in list(bpy.data.objects):
     bpy.data.objects.remove(thing)
 bpy.ops.mesh.primitive_cube_add(size=1)

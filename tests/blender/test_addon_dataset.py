@@ -129,7 +129,7 @@ def test_the_blender_that_exports_ends_with_its_job(tmp_path: Path, ended_by: st
         """
 import tempfile
 tempfile.tempdir = GIVEN["temporary"]
-from bl_ext.user_default.onestep3d import model_capture
+from bl_ext.user_default.onestep3d.dataset import model_capture
 noted = Path(GIVEN["temporary"]) / "noted"
 model_capture._blender = lambda: [
     sys.executable, "-c", f"import os, time; open({str(noted)!r}, 'w').write(str(os.getpid())); time.sleep(600)"

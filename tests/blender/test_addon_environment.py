@@ -8,7 +8,7 @@ import pytest
 
 from tests.blender.addon_process import install_addon, run_addon
 from tests.blender.test_addon_panels import DRAWING
-from tests.blender_addon.test_worker_environment import BROKEN_WORKER, WORKER, write_project, write_torch
+from tests.blender_addon.worker_setup.test_worker_environment import BROKEN_WORKER, WORKER, write_project, write_torch
 
 pytestmark = pytest.mark.blender
 

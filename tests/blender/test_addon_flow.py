@@ -42,7 +42,7 @@ def test_views_are_made_kept_discarded_and_made_anew_and_become_splats(picture: 
         VIEWS
         + TIMED
         + """
-from bl_ext.user_default.onestep3d import view_list
+from bl_ext.user_default.onestep3d.views import view_list
 assert bpy.ops.onestep3d.test_connection() == {"FINISHED"}
 found["status"] = dict(jobs.queue.status)
 assert bpy.ops.onestep3d.generate_views() == {"FINISHED"}

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.blender
 
 # A library with a cube in a collection; the scene links the collection, and has an object of its own with that mesh.
 LINKED = """
-from bl_ext.user_default.onestep3d import dataset_operators, mesh_export, splat_objects
+from bl_ext.user_default.onestep3d.dataset import dataset_operators
+from bl_ext.user_default.onestep3d.splats import splat_objects
+from bl_ext.user_default.onestep3d.texturing import mesh_export
 from bl_ext.user_default.onestep3d.references import Reference
 library = GIVEN["results"] + "-library.blend"
 bpy.ops.wm.read_homefile(use_empty=True)
@@ -70,7 +72,7 @@ def test_a_record_of_an_object_with_a_linked_mesh(tmp_path: Path) -> None:
     found = run_addon(
         LINKED
         + """
-from bl_ext.user_default.onestep3d.model_capture import captured_models
+from bl_ext.user_default.onestep3d.dataset.model_capture import captured_models
 override = linked.override_hierarchy_create(scene, layer, do_fully_editable=True)
 files = captured_models([local, override.objects[0]])
 found["models"] = {name: len(content.make(lambda: None)) for name, content in files.items()}

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.blender
 OVERLAY = """
 import math
 import numpy as np
-from bl_ext.user_default.onestep3d import camera_overlay, mesh_export, texture_cameras
+from bl_ext.user_default.onestep3d.texturing import camera_overlay, mesh_export, texture_cameras
 texture = scene.onestep3d_texture
 texture.cameras, texture.show_cameras, texture.num_views, texture.azimuth_degrees = "RING", True, 8, 20.0
 

@@ -11,9 +11,10 @@ pytestmark = pytest.mark.blender
 # A layout that Blender gives is there only while a window draws: this one writes down what it is asked for.
 DRAWING = """
 from types import SimpleNamespace
-from bl_ext.user_default.onestep3d import (
-    dataset_operators, environment_operators, panels, splat_operators, texture_operators
-)
+from bl_ext.user_default.onestep3d import environment_operators, panels
+from bl_ext.user_default.onestep3d.dataset import dataset_operators
+from bl_ext.user_default.onestep3d.splats import splat_operators
+from bl_ext.user_default.onestep3d.texturing import texture_operators
 
 class Layout:
     def __init__(self, drawn):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.blender
 
 # The render itself is Blender's; what happens while it runs is done by a handler of it.
 DURING = """
-from bl_ext.user_default.onestep3d import picture_rendering
+from bl_ext.user_default.onestep3d.views import picture_rendering
 scene.render.engine, scene.cycles.samples = "CYCLES", 1
 scene.render.resolution_x = scene.render.resolution_y = 16
 def scenes():

@@ -59,7 +59,7 @@ def test_the_name_that_is_shown_is_the_one_that_is_written(splats: str, tmp_path
     found = run_addon(
         """
 from types import SimpleNamespace
-from bl_ext.user_default.onestep3d.splat_operators import ONESTEP3D_OT_export_splats as Export
+from bl_ext.user_default.onestep3d.splats.splat_operators import ONESTEP3D_OT_export_splats as Export
 bpy.ops.onestep3d.import_splats(filepath=GIVEN["file"])
 folder = Path(GIVEN["results"])
 folder.mkdir()

@@ -246,7 +246,7 @@ def test_fifty_thousand_splats_are_added_in_short_steps(tmp_path: Path) -> None:
     found = run_addon(
         START
         + """
-from bl_ext.user_default.onestep3d import splat_objects, splat_nodes
+from bl_ext.user_default.onestep3d.splats import splat_objects, splat_nodes
 from bl_ext.user_default.onestep3d.references import Reference
 steps = splat_objects.add_splats(Path(GIVEN["file"]), "ball", Reference.of(scene))
 spent = []
@@ -298,7 +298,7 @@ def test_splats_that_can_no_longer_be_undone_leave_no_memory(tmp_path: Path) -> 
         START
         + """
 import ctypes
-from bl_ext.user_default.onestep3d import splat_objects
+from bl_ext.user_default.onestep3d.splats import splat_objects
 from bl_ext.user_default.onestep3d.references import Reference
 class Allocated(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (

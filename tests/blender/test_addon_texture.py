@@ -23,7 +23,7 @@ SIDE = 256
 START = """
 import math, mathutils
 import numpy as np
-from bl_ext.user_default.onestep3d import mesh_export, texture_cameras, camera_overlay, texture_results
+from bl_ext.user_default.onestep3d.texturing import mesh_export, texture_cameras, camera_overlay, texture_results
 for thing in list(bpy.data.objects):
     bpy.data.objects.remove(thing)
 texture = scene.onestep3d_texture
@@ -91,7 +91,7 @@ scene.render.image_settings.color_mode = "RGBA"
 lens = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
 scene.collection.objects.link(lens)
 scene.camera = lens
-from bl_ext.user_default.onestep3d.camera_conversion import set_camera
+from bl_ext.user_default.onestep3d.views.camera_conversion import set_camera
 described = json.loads((job.folder / "results" / "transforms.json").read_text())
 unit_to_world = np.linalg.inv(captured.world_to_unit)
 for number, frame in enumerate(described["frames"][1:]):
@@ -225,7 +225,7 @@ found["mirrored area"] = area
 
 # Removed while the worker works: one sentence.
 gone = textured_cube("gone")
-from bl_ext.user_default.onestep3d import texture_operators
+from bl_ext.user_default.onestep3d.texturing import texture_operators
 state = jobs.queue.jobs[-1]
 bpy.context.view_layer.objects.active = gone
 captured = mesh_export.captured_mesh(gone, bpy.context.evaluated_depsgraph_get())

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.blender
 ANSWER = """
 import json, struct
 import numpy as np
-from bl_ext.user_default.onestep3d import mesh_export, texture_results
+from bl_ext.user_default.onestep3d.texturing import mesh_export, texture_results
 from bl_ext.user_default.onestep3d.formats.gltf_file import encode_glb
 from bl_ext.user_default.onestep3d.references import Reference
 from dataclasses import replace

@@ -38,7 +38,7 @@ def addon(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def make_client(addon: Any, command: list[str], path: str | None = None, **patience: float) -> Any:
-    client = addon("client")
+    client = addon("processes.client")
     waits = {"hello": 120.0, "silence": 120.0, "cancel": 120.0, "terminate": 5.0, **patience}
     changes = {} if path is None else {"PATH": path}
     return client.WorkerClient(command, client.Patience(**waits), environment(**changes))
@@ -46,7 +46,7 @@ def make_client(addon: Any, command: list[str], path: str | None = None, **patie
 
 @pytest.fixture
 def remote(addon: Any, server: SshServer) -> Iterator[Any]:
-    client = make_client(addon, addon("worker_command").ssh_command(HOST, server.python, 60), server.path)
+    client = make_client(addon, addon("worker_setup.worker_command").ssh_command(HOST, server.python, 60), server.path)
     assert client.start() is None
     yield client
     client.kill()
@@ -81,7 +81,7 @@ def is_gone(pid: int, seconds: float = 60.0) -> bool:
 def test_the_result_is_that_of_the_local_worker(
     addon: Any, remote: Any, server: SshServer, shared_assets: Path
 ) -> None:
-    local = make_client(addon, addon("worker_command").local_command(Path(sys.executable), 60))
+    local = make_client(addon, addon("worker_setup.worker_command").local_command(Path(sys.executable), 60))
     assert local.start() is None
     picture = {"picture.png": (shared_assets / "pictures" / "backpack.png").read_bytes()}
     results = []
@@ -155,7 +155,7 @@ def test_bye_ends_the_worker_over_there(remote: Any) -> None:
     ],
 )
 def test_a_machine_that_cannot_be_entered_is_one_line(addon: Any, server: SshServer, host: str, words: str) -> None:
-    client = make_client(addon, addon("worker_command").ssh_command(host, server.python, 60), server.path)
+    client = make_client(addon, addon("worker_setup.worker_command").ssh_command(host, server.python, 60), server.path)
     assert client.start() is None
     ended = last(until(client, "ended"), "ended")
     assert ended.sentence.startswith(f"The connection to {host} failed or broke")
@@ -164,7 +164,9 @@ def test_a_machine_that_cannot_be_entered_is_one_line(addon: Any, server: SshSer
 
 
 def test_a_python_that_is_not_over_there_is_one_line(addon: Any, server: SshServer) -> None:
-    client = make_client(addon, addon("worker_command").ssh_command(HOST, "/no/such python", 60), server.path)
+    client = make_client(
+        addon, addon("worker_setup.worker_command").ssh_command(HOST, "/no/such python", 60), server.path
+    )
     assert client.start() is None
     ended = last(until(client, "ended"), "ended")
     assert "ended with status 127" in ended.sentence

@@ -27,6 +27,6 @@ def copied_addon(repository: Path, folder: Path) -> Path:
 def client_module(addon_folder: Path) -> Iterator[ModuleType]:
     sys.path.insert(0, str(addon_folder.parent))
     try:
-        yield importlib.import_module("onestep3d_addon.client")
+        yield importlib.import_module("onestep3d_addon.processes.client")
     finally:
         sys.path.remove(str(addon_folder.parent))

@@ -33,7 +33,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_zip_holds_the_add_on_and_what_it_shares_with_the_worker(built: Path) -> None:
     with zipfile.ZipFile(built) as zipped:
         names = set(zipped.namelist())
-        own = {file.name for file in (REPOSITORY / "blender_addon").glob("*.py")}
+        own = {
+            path.relative_to(REPOSITORY / "blender_addon").as_posix()
+            for path in (REPOSITORY / "blender_addon").rglob("*.py")
+        }
         assert {"__init__.py", "blender_manifest.toml", "LICENSE", "protocol.py", "formats/spz.py"} <= names
         assert own <= names
         assert names == {
@@ -85,18 +88,18 @@ def test_no_module_in_the_zip_imports_the_project(built: Path) -> None:
         for name in sorted(names):
             if not name.endswith(".py"):
                 continue
-            folder = Path(name).parent
             for node in ast.walk(ast.parse(zipped.read(name))):
                 if isinstance(node, ast.Import):
                     outside |= {alias.name.split(".")[0] for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.level == 0:
                     outside.add((node.module or "").split(".")[0])
                 elif isinstance(node, ast.ImportFrom):
-                    assert node.level == 1, f"{name} reaches out of its folder"
-                    modules = [node.module] if node.module else [alias.name for alias in node.names]
-                    for module in modules:
-                        path = folder / (module or "").replace(".", "/")
-                        assert f"{path.as_posix()}.py" in names, f"{name} imports {module}"
+                    assert node.level <= len(Path(name).parts), f"{name} reaches out of its zip"
+                    base = Path(name).parents[node.level - 1] / (node.module or "").replace(".", "/")
+                    if f"{base.as_posix()}.py" not in names:
+                        for alias in node.names:
+                            path = (base / alias.name).as_posix()
+                            assert f"{path}.py" in names, f"{name} imports {path}"
     import sys
 
     blender = {"bpy", "bpy_extras", "mathutils", "bmesh", "gpu", "gpu_extras", "numpy", "blf", "_cycles"}

@@ -1,0 +1,1 @@
+"""Dataset: selected objects leave the scene, records come back."""

@@ -1,0 +1,1 @@
+"""Make splats, import and export them: objects that are drawn as Gaussian splats."""
