@@ -268,7 +268,7 @@ class _Installation:
             command += ["--constraint", str(self._source.constraints)]
         if self._source.wheels is not None:
             command += ["--no-index", "--find-links", str(self._source.wheels)]
-        advice = "See the log; Install goes on where it stopped."
+        advice = "See the log; Continue Installation goes on where it stopped."
         self._run([*command, *what], f"The packages ({self._stage}) could not be installed", advice)
 
     def _make_worker(self) -> dict[str, Any]:
