@@ -104,8 +104,15 @@ def _render_with_blender(
     objects: list[SourceObject], output: Path, settings: RenderModelsSettings, progress: Progress, blender: Path | None
 ) -> dict[str, str]:
     # Here, because they need fcntl, which Windows lacks and the fast renderer does not need.
-    from renderers.blender.job_folder import opened_job
-    from renderers.blender.supervisor import Supervisor, record_settings
+    try:
+        from renderers.blender.job_folder import opened_job
+        from renderers.blender.supervisor import Supervisor, record_settings
+    except ImportError as error:
+        if error.name != "fcntl":
+            raise
+        raise UserError(
+            "Expected Linux, macOS or WSL to render through Blender, got a system without fcntl; take the fast renderer."
+        ) from None
 
     whole = DatasetSettings(
         views=settings.views,
