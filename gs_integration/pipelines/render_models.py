@@ -111,7 +111,7 @@ def _render_with_blender(
         if error.name != "fcntl":
             raise
         raise UserError(
-            "Expected Linux, macOS or WSL to render through Blender, got a system without fcntl; take the fast renderer."
+            "Expected Linux, macOS or WSL to render through Blender, got a system without fcntl; take the fast one."
         ) from None
 
     whole = DatasetSettings(
