@@ -339,6 +339,8 @@ class JobQueue:
             assert folder is not None
             state.state, state.stage, state.total, state.seconds_left = "storing", "files", None, None
             self._threads[state] = Background(lambda: store_results(folder, event.attachments))
+            if not self.status and self._client is not None and self._client.alive:
+                self._asked[self._client.run("status")] = None  # the first good job: Setup's line says what did it
 
     def _take_results(self, state: JobState) -> None:
         """The end of a thread that stored a result or did a local job."""
