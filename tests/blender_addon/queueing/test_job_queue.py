@@ -504,6 +504,13 @@ def test_work_on_the_environment_begins_when_the_worker_has_ended(make_queue: Ma
     assert queue.problem == ""
 
 
+def test_the_first_good_job_brings_how_the_worker_is(make_queue: MakeQueue, queues: Any) -> None:
+    queue = make_queue(program(PATIENT))
+    state = queue.submit(queues.JobRequest("x", "first", {}, {}, scene_of([])))
+    until(queue, lambda: state.ended and not queue.busy)
+    assert (state.state, queue.status) == ("done", {"task": "status"})
+
+
 def test_test_connection_tells_how_the_worker_is(make_queue: MakeQueue) -> None:
     queue = make_queue(CONVERT)
     queue.test_connection()

@@ -291,7 +291,7 @@ def test_what_the_installer_says_last_is_the_reason(addon, tmp_path: Path, make_
     (tmp_path / "wheels").mkdir()
     write_project(tmp_path / "wheels")
     write_wheel(tmp_path / "wheels", "torch", "2.0", {"torch.py": "NAME = 'x'\n"}, ("missing-thing",))
-    with pytest.raises(queue.JobError, match=r"packages \(torch\).*missing-thing.*Install goes on"):
+    with pytest.raises(queue.JobError, match=r"packages \(torch\).*missing-thing.*Continue Installation goes on"):
         environment.create_environment(plan_of(addon, tmp_path), make_progress(), online=False)
     write_wheel(tmp_path / "wheels", "missing_thing", "1", {"missing_thing.py": ""})
     resumed = make_progress()
