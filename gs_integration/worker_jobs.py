@@ -357,11 +357,7 @@ def status(job: Job) -> Findings:
         checkpoint = None
     return {
         "device": "cuda" if on_cuda else "cpu",
-        "device_name": torch.cuda.get_device_name()
-        if on_cuda
-        else f"CPU, {threads} threads"
-        if threads > 1
-        else "CPU, 1 thread",
+        "device_name": torch.cuda.get_device_name() if on_cuda else f"CPU, {threads} thread{'s' * (threads > 1)}",
         "free_memory_bytes": torch.cuda.mem_get_info()[0] if on_cuda else _free_memory_bytes(),
         "checkpoint": checkpoint,
         "model_loaded": bool(job.generators),
