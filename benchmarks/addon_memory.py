@@ -3,9 +3,9 @@
 Blender runs without its window with the add-on built from this checkout. Each result is evaluated, as a window that
 draws it would, and removed from the scene; two jobs warm up first. Memory is what the system holds resident (Linux).
 
-Blender evaluates splats in threads, and glibc keeps the freed memory of now this, now that thread: Blender's figure
-jumps by 12 or 60 MB and back, whoever makes the splats. So what is free is given back before it is read
-(`malloc_trim`), and the figure as it was before stands in the records.
+What Blender holds resident jumps by 12 or 60 MB between jobs while what is allocated stays the same; which of its
+threads keeps that memory was not traced. So two figures are read: as it is, and after glibc was told to give back what
+is free (`malloc_trim`), which shows what a job leaves.
 
 What was removed can still be undone: Blender keeps as many steps of its history as its preferences say, 32 if nobody
 changed them, and each holds the result that it brings back. That is the person's, and bounded. So the jobs run twice:
@@ -74,7 +74,7 @@ for _ in range(given["jobs"]):
     bpy.context.evaluated_depsgraph_get()  # a window would draw them now
     row = {{"splats": jobs.queue.jobs[-1].findings["splats"], "seconds": jobs.queue.jobs[-1].seconds}}
     forget()
-    time.sleep(0.5)  # threads that wrote the job's files end
+    time.sleep(0.5)  # threads that wrote the job's files may still end
     row |= {{"worker": worker, "worker_bytes": resident_bytes(worker), "untrimmed_bytes": resident_bytes(os.getpid())}}
     ctypes.CDLL(None).malloc_trim(0)
     row["blender_bytes"] = resident_bytes(os.getpid())
@@ -141,7 +141,8 @@ def _over_jobs(blender: Path, resources: Path, given: dict[str, Any]) -> dict[st
     rows = [json.loads(line.removeprefix("ROW ")) for line in marked]
     if done.returncode != 0 or len(rows) != given["jobs"]:
         raise UserError(f"Expected {given['jobs']} jobs, got {len(rows)}; what Blender said stands above.")
-    growths = {f"{who}_growth": _growth([row[f"{who}_bytes"] for row in rows]) for who in ("worker", "blender")}
+    read = ("worker", "blender", "untrimmed")
+    growths = {f"{who}_growth": _growth([row[f"{who}_bytes"] for row in rows]) for who in read}
     measured = [row["allocated_bytes"] for row in rows[_WARM_UP:]]
     return {
         "undo_steps": given["undo_steps"],
@@ -165,14 +166,16 @@ def table(result: dict[str, Any]) -> str:
     """
     short, own = (result[name] for name in _HISTORIES)
     lines = [
-        f"| job | worker, MB | Blender, MB, {short['undo_steps']} steps of undo | Blender, MB, {own['undo_steps']} |",
-        "| --- | ---: | ---: | ---: |",
+        f"| job | worker, MB | Blender, {short['undo_steps']} steps of undo, MB | free given back | "
+        f"Blender, {own['undo_steps']} steps, MB | free given back |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for number, (row, other) in enumerate(zip(short["jobs"], own["jobs"], strict=True), 1 - _WARM_UP):
-        label = "warm-up" if number < 1 else str(number)
-        memory = (row["worker_bytes"], row["blender_bytes"], other["blender_bytes"])
+    columns = ((short, "worker"), (short, "untrimmed"), (short, "blender"), (own, "untrimmed"), (own, "blender"))
+    for place in range(len(short["jobs"])):
+        label = "warm-up" if place < _WARM_UP else str(place - _WARM_UP + 1)
+        memory = [measured["jobs"][place][f"{who}_bytes"] for measured, who in columns]
         lines.append(f"| {label} | {' | '.join(f'{bytes_ / 1e6:.0f}' for bytes_ in memory)} |")
-    growths = (short["worker_growth"], short["blender_growth"], own["blender_growth"])
+    growths = [measured[f"{who}_growth"] for measured, who in columns]
     lines.append(f"| **growth** | {' | '.join(f'{growth:+.1%}' for growth in growths)} |")
     left, kept = (measured["allocated_bytes_a_job"] / 1e6 for measured in (short, own))
     lines += [

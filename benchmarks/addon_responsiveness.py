@@ -140,7 +140,7 @@ def _watch_job(window: BlenderWindow, operator: str, given: str = "") -> dict[st
         raise UserError(f"Expected the job to succeed, got {state}: {sentence}")
     found = {
         **_gaps(ticks),
-        "drawn": _gaps([(when, not ended) for when, ended in ticks]),
+        "drawn": _gaps(ticks, after_job=True),
         "job_seconds": round(float(str(window.value("jobs.queue.jobs[-1].seconds"))), 1),
         "press_seconds": window.value("PRESSED[0]"),
     }
@@ -176,9 +176,10 @@ def _ticks(window: BlenderWindow, until: str, begin: str = "") -> list[tuple[flo
     return [(when, ended) for when, ended in ticks if when > ticks[0][0] + _SECONDS_OF_QUESTION]
 
 
-def _gaps(ticks: list[tuple[float, bool]]) -> dict[str, float]:
-    """The gaps that ended before the job did; that in which it ended is the first drawing of its result."""
-    gaps = sorted(after - before for (before, _), (after, ended) in itertools.pairwise(ticks) if not ended)
+def _gaps(ticks: list[tuple[float, bool]], *, after_job: bool = False) -> dict[str, float]:
+    """The gaps during a job, or those after it; that in which it ended is after it, for its result is drawn then."""
+    pairs = itertools.pairwise(ticks)
+    gaps = sorted(after - before for (before, _), (after, ended) in pairs if ended == after_job)
     return {"ticks": len(gaps), "median_gap_seconds": gaps[len(gaps) // 2], "longest_gap_seconds": gaps[-1]}
 
 

@@ -245,7 +245,7 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 
 def _shown_colours(splats: SplatArrays) -> np.ndarray:
-    """SRGB and opacity [N, 4], 0..1: the colour from all sides, without what depends on the direction."""
+    """Colour in sRGB, and opacity [N, 4], 0..1: the colour from all sides, without what depends on the direction."""
     srgb = np.clip(0.5 + SH_BAND_0 * splats.harmonics[:, 0].astype(np.float64), 0, 1)
     logits = np.clip(splats.opacity_logits.astype(np.float64), -_LARGEST_LOGIT, _LARGEST_LOGIT)
     return np.concatenate([srgb, 1 / (1 + np.exp(-logits))[:, None]], axis=1)

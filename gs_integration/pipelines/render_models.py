@@ -111,7 +111,8 @@ def _render_with_blender(
         if error.name != "fcntl":
             raise
         raise UserError(
-            "Expected Linux, macOS or WSL to render through Blender, got a system without fcntl; take the fast one."
+            "Expected Linux, macOS or WSL to render through Blender, got a system without fcntl; "
+            "choose the fast renderer."
         ) from None
 
     whole = DatasetSettings(

@@ -45,4 +45,4 @@ def test_rendering_through_blender_without_fcntl_is_refused_in_a_sentence(tmp_pa
     arguments = ["-c", WITHOUT_FCNTL, str(tmp_path / "models"), str(tmp_path / "out"), "blender"]
     status, said, error = run_program(arguments)
     assert (status, error) == (0, "")
-    assert said.endswith("got a system without fcntl; take the fast one.\n")
+    assert said.endswith("got a system without fcntl; choose the fast renderer.\n")
