@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from distill_core.errors import Cancelled, UserError
+from gs_integration.memory import give_back_memory
 from gs_integration.protocol import (
     PROTOCOL_VERSION,
     Message,
@@ -124,6 +125,7 @@ class Worker:
                 if not self._closing.is_set():
                     self._work(*entry)
                 del entry  # which would keep its files until the next came
+                give_back_memory()
         finally:
             self._remove_folder()
             self._finished.set()

@@ -3,10 +3,8 @@
 Modules that are slow to import are imported by the task that needs them, so that the worker says hello at once.
 """
 
-import gc
 import logging
 import os
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import pydantic
 
 from distill_core.errors import UserError
 from distill_core.validation import user_error
+from gs_integration.memory import give_back_memory
 from gs_integration.protocol import MOST_ATTACHMENTS
 from gs_integration.worker_progress import JobProgress
 
@@ -93,9 +92,7 @@ class LoadedGenerators:
     def free(self) -> None:
         """Give the memory back."""
         self._generator = self._prompted = self._key = None
-        gc.collect()
-        if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back_memory()
 
 
 @dataclass(frozen=True)

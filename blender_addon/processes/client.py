@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..protocol import PROTOCOL_VERSION, Attachment, Message, ProtocolError
@@ -145,10 +146,7 @@ class WorkerClient:
             )
         process = self._process
         if os.name == "posix":
-            try:
-                os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
-            except OSError:
-                pass  # it is gone already
+            _put_last(process.pid)
         self._pipes = WorkerPipes(process, self.log)
         return None
 
@@ -349,6 +347,15 @@ class WorkerClient:
                 os.killpg(process.pid, number)
             else:
                 process.send_signal(number)
+
+
+def _put_last(process: int) -> None:
+    """Let all else go before a process, the leader of a session of its own, and before what it starts."""
+    with suppress(OSError):  # it is gone already
+        os.setpriority(os.PRIO_PROCESS, process, _NICENESS)
+    # Linux may share the processor among sessions first (sched(7), autogroups), and the above counts within one alone.
+    with suppress(OSError):  # another system, or a kernel without
+        Path(f"/proc/{process}/autogroup").write_text(str(_NICENESS))
 
 
 def _windows_flags() -> int:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,16 @@ import numpy as np
 from .job_folders import InputFile
 
 _ENDED_STATES = ("done", "failed", "cancelled")
+
+
+class StepEnd(Enum):
+    """What a step of a result may yield instead of None."""
+
+    LET_BLENDER_DRAW = "draw"
+    """The next step comes once Blender has drawn what this one changed."""
+
+
+Steps = Iterator[StepEnd | None]
 
 
 class JobError(Exception):
@@ -33,7 +44,7 @@ class JobRequest:
         settings: of the task; plain JSON values.
         files: what the task needs, by name: paths, their content, or what makes their content.
         apply: takes the folder of the result's files and the findings, and changes the scene in steps of a few
-            milliseconds, one a `yield`. Raises JobError where the scene no longer admits it.
+            milliseconds, one a `yield` (None or a `StepEnd`). Raises JobError where the scene no longer admits it.
         preview: shows a picture, [H, W, 3] bytes, row 0 on top, while the job runs; takes a few milliseconds at most.
         button: bl_idname of the operator that asked, whose button cancels meanwhile.
         changes_scene: whether the result waits until the scene can be changed; one that is not of the scene never does.
@@ -43,7 +54,7 @@ class JobRequest:
     label: str
     settings: Mapping[str, Any]
     files: Mapping[str, InputFile]
-    apply: Callable[[Path, Mapping[str, Any]], Iterator[None]]
+    apply: Callable[[Path, Mapping[str, Any]], Steps]
     preview: Callable[[np.ndarray], None] | None = None
     button: str = ""
     changes_scene: bool = True
@@ -64,7 +75,7 @@ class LocalRequest:
 
     label: str
     work: "Callable[[LocalProgress], Mapping[str, Any]]"
-    apply: Callable[[Mapping[str, Any]], Iterator[None]]
+    apply: Callable[[Mapping[str, Any]], Steps]
     button: str = ""
     changes_scene: bool = True
     without_worker: bool = False

@@ -1,9 +1,9 @@
 """Results brought into the scene a step at a time, each step only while the scene admits it. No bpy here."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from .job_requests import JobError, JobState, LocalRequest
+from .job_requests import JobError, JobState, LocalRequest, StepEnd, Steps
 
 
 class ResultSteps:
@@ -19,7 +19,7 @@ class ResultSteps:
     ) -> None:
         self._hold, self._ended = hold, ended
         self._state: JobState | None = None
-        self._steps: Iterator[None] = iter(())
+        self._steps: Steps = iter(())
 
     @property
     def begun(self) -> bool:
@@ -33,7 +33,8 @@ class ResultSteps:
             jobs: all of them, the oldest first.
             until: when to stop, in seconds of the monotonic clock; the last step may end later.
         """
-        while True:
+        step_end: StepEnd | None = None
+        while step_end is not StepEnd.LET_BLENDER_DRAW:
             state = self._state or self._next(jobs)
             if state is None:
                 return
@@ -42,7 +43,7 @@ class ResultSteps:
                 return
             state.state, state.sentence = "applying", ""
             try:
-                next(self._steps)
+                step_end = next(self._steps)
             except StopIteration:
                 self._end(state, "done", None)
             except Exception as error:  # a defect must not stop the timer, and is shown with what to do
@@ -77,7 +78,7 @@ class ResultSteps:
         self._ended(state, ended, error)
 
 
-def _steps_of(state: JobState) -> Iterator[None]:
+def _steps_of(state: JobState) -> Steps:
     """The steps of a result; what fails before the first step fails in it."""
     if isinstance(state.request, LocalRequest):
         yield from state.request.apply(state.findings)
@@ -86,7 +87,7 @@ def _steps_of(state: JobState) -> Iterator[None]:
         yield from state.request.apply(state.folder / "results", state.findings)
 
 
-def _close(steps: Iterator[None]) -> None:
+def _close(steps: Steps) -> None:
     """Let steps that were not finished tidy up."""
     try:
         getattr(steps, "close", lambda: None)()

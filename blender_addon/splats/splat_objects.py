@@ -20,7 +20,7 @@ from ..formats.errors import FormatError
 from ..formats.harmonics import COEFFICIENTS_BY_DEGREE, SH_BAND_0
 from ..formats.screening import SplatReading, screened
 from ..queueing.background import Background, waited_for
-from ..queueing.job_requests import JobError
+from ..queueing.job_requests import JobError, StepEnd, Steps
 from ..references import Reference
 from .splat_nodes import add_display, prepare_display
 
@@ -65,10 +65,11 @@ def is_splats(thing: Any) -> bool:
     return all(name in thing.data.attributes for name in (QUATERNION, LOG_SCALE, OPACITY_LOGIT, HARMONICS.format(0)))
 
 
-def add_splats(file: Path, name: str, scene: Reference, matrix: Matrix | None = None) -> Iterator[None]:
+def add_splats(file: Path, name: str, scene: Reference, matrix: Matrix | None = None) -> Steps:
     """Read a file and add its splats as an object at the world's origin, z up, selected and active.
 
-    The file is read in a thread; each step on the main thread takes milliseconds.
+    The file is read in a thread; each step on the main thread takes milliseconds. What Blender itself does then,
+    evaluating, drawing and outlining them, takes long where no graphics card draws, and is had one after another.
 
     Args:
         file: of splats, in any format that `formats` reads.
@@ -91,7 +92,17 @@ def add_splats(file: Path, name: str, scene: Reference, matrix: Matrix | None = 
     if found is None:
         bpy.data.meshes.remove(thing.data)
         raise JobError("The scene that the splats were made for is gone: import them from the output folder.")
-    place_in(found, thing)
+    thing.display_type = "BOUNDS"
+    link_into(found, thing)
+    try:
+        yield StepEnd.LET_BLENDER_DRAW
+    finally:  # also where the add-on is disabled meanwhile
+        if (thing := made[0].found()) is not None:
+            thing.display_type = "TEXTURED"
+    yield StepEnd.LET_BLENDER_DRAW
+    thing = _unfinished(made[0])
+    if (found := scene.found()) is not None:
+        select_alone(found, thing)
 
 
 def make_splat_object(splats: SplatArrays, name: str, made: list[Reference]) -> Iterator[None]:
@@ -142,19 +153,29 @@ def _unfinished(made: Reference) -> Any:
     return thing
 
 
-def place_in(scene: Any, thing: Any) -> None:
-    """Link a new object into a scene and select it alone.
+def link_into(scene: Any, thing: Any) -> None:
+    """Link a new object into a scene.
 
     Args:
         scene: its active collection is taken where it is the one that the window shows; where that one is of another
             file, or overrides one, the scene's own is taken.
         thing: in no scene yet.
     """
-    layer = bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
+    layer = _shown_layer(scene)
     collection = layer.active_layer_collection.collection if layer.active_layer_collection else scene.collection
     if collection.library is not None or collection.override_library is not None:
         collection = scene.collection
     collection.objects.link(thing)
+
+
+def select_alone(scene: Any, thing: Any) -> None:
+    """Select an object and nothing else, and make it active.
+
+    Args:
+        scene: that holds the object.
+        thing: may be in a collection that the window does not show, and stays as it is then.
+    """
+    layer = _shown_layer(scene)
     for other in layer.objects.selected:
         other.select_set(False, view_layer=layer)
     try:
@@ -162,6 +183,10 @@ def place_in(scene: Any, thing: Any) -> None:
         layer.objects.active = thing
     except RuntimeError:
         pass  # the collection is excluded from what the window shows
+
+
+def _shown_layer(scene: Any) -> Any:
+    return bpy.context.view_layer if bpy.context.scene == scene else scene.view_layers[0]
 
 
 def splats_of(thing: Any) -> SplatReading:

@@ -12,7 +12,7 @@ from ..formats.errors import FormatError
 from ..queueing.job_requests import JobError
 from ..references import Reference
 from .splat_nodes import SHARE, share_property
-from .splat_objects import is_splats, make_splat_object, place_in, reading_sentence, splats_of
+from .splat_objects import is_splats, link_into, make_splat_object, reading_sentence, select_alone, splats_of
 
 _AXES_ITEMS = [
     ("y-down", "Y Down", "As most viewers of .ply expect it"),
@@ -70,7 +70,8 @@ class ONESTEP3D_OT_import_splats(bpy.types.Operator, ImportHelper):
         made: list[Reference] = []
         for _ in make_splat_object(reading.splats, path.stem, made):
             pass
-        place_in(context.scene, made[0].found())
+        link_into(context.scene, made[0].found())
+        select_alone(context.scene, made[0].found())
         for note in reading.notes:
             self.report({"WARNING"}, f"{path.name}: {note}")
         self.report({"INFO"}, f"{path.name}: {len(reading.splats):,} splats")

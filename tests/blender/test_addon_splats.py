@@ -276,6 +276,19 @@ try:
 except job_requests.JobError as error:
     found["undone"] = str(error)
 found["left"] = "gone" in bpy.data.meshes
+# Bounds come first, then the splats, then their outline; and no bounds are left where that is broken off.
+steps = splat_objects.add_splats(Path(GIVEN["file"]), "seen", Reference.of(scene))
+found["seen"] = []
+for step in steps:
+    if step is job_requests.StepEnd.LET_BLENDER_DRAW:
+        thing = bpy.data.objects["seen"]
+        found["seen"].append((thing.display_type, thing.select_get()))
+found["seen"].append((thing.display_type, thing.select_get()))
+steps = splat_objects.add_splats(Path(GIVEN["file"]), "closed", Reference.of(scene))
+while next(steps) is not job_requests.StepEnd.LET_BLENDER_DRAW:
+    pass
+steps.close()
+found["closed"] = bpy.data.objects["closed"].display_type
 """,
         tmp_path,
         file=str(tmp_path / "ball.ply"),
@@ -289,6 +302,8 @@ found["left"] = "gone" in bpy.data.meshes
     assert 0.2 < found["fewer"] / found["vertices"] < 0.3
     assert "undone" in found["undone"]
     assert not found["left"]
+    assert found["seen"] == [["BOUNDS", False], ["TEXTURED", False], ["TEXTURED", True]]
+    assert found["closed"] == "TEXTURED"
 
 
 def test_splats_that_can_no_longer_be_undone_leave_no_memory(tmp_path: Path) -> None:

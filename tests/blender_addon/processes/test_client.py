@@ -221,6 +221,20 @@ def test_silence_during_a_job_is_one_line(fake: MakeClient) -> None:
     assert [event.job for event in seen if event.kind == "error"] == [job]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="priorities of other systems are set as the process starts")
+def test_the_worker_goes_after_what_a_person_sees(fake: MakeClient) -> None:
+    """Also on Linux with autogroups, where the niceness of a process counts within its own session alone."""
+    client = fake(
+        HELLO + "sys.stdin.readline()\nsay(kind='result', job='1', findings={'process': os.getpid()})\ninput()"
+    )
+    client.run("status")
+    process = until(client, "result")[0].fields["findings"]["process"]
+    assert os.getpriority(os.PRIO_PROCESS, process) > os.getpriority(os.PRIO_PROCESS, 0)
+    shares = Path(f"/proc/{process}/autogroup")
+    if shares.exists():
+        assert int(shares.read_text().rpartition("nice")[2]) > 0
+
+
 def test_signs_of_life_keep_a_slow_job_alive(fake: MakeClient) -> None:
     """It says something every half second for three seconds; a second and a half of silence would be too much."""
     client = fake(

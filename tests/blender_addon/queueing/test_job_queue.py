@@ -396,6 +396,26 @@ def test_a_held_result_waits_while_the_next_job_runs(make_queue: MakeQueue, queu
     assert [findings["task"] for _, findings in kept] == ["first", "second"]
 
 
+def test_blender_draws_before_the_next_step_where_a_step_asks_for_it(make_queue: MakeQueue, queues: Any) -> None:
+    requests = importlib.import_module("onestep3d_addon.queueing.job_requests")
+    ticks, steps = [0], []
+
+    def apply(folder: Path, findings: Mapping[str, Any]) -> Iterator[Any]:
+        for pause in (None, None, requests.StepEnd.LET_BLENDER_DRAW, requests.StepEnd.LET_BLENDER_DRAW, None):
+            steps.append(ticks[0])
+            yield pause
+        steps.append(ticks[0])
+
+    queue = make_queue(program(PATIENT))
+    state = queue.submit(queues.JobRequest("x", "x", {}, {}, apply))
+    while not state.ended:
+        ticks[0] += 1
+        queue.tick(seconds=10.0)
+        time.sleep(0.002)
+    first = steps[0]
+    assert steps == [first, first, first, first + 1, first + 2, first + 2]
+
+
 def test_a_result_waits_between_two_steps_and_goes_on(make_queue: MakeQueue, queues: Any) -> None:
     """Edit Mode may begin while a result is half applied."""
     reason, steps = [""], []
