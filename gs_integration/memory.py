@@ -1,8 +1,7 @@
 """Memory of this process that nothing uses any more, given back to the system.
 
-glibc keeps freed memory for the next allocation, and what several threads have freed lies scattered: after a picture
-became splats that is up to a third of what the process holds, and no two jobs leave the same. Other programs on the
-machine, Blender among them, have more use for it.
+glibc keeps freed memory for the next allocation, and what several threads have freed lies scattered: no two jobs leave
+the same. Other programs on the machine, Blender among them, have more use for it.
 """
 
 import ctypes

@@ -350,7 +350,7 @@ class WorkerClient:
 
 
 def _put_last(process: int) -> None:
-    """Let all else go before a process, the leader of a session of its own, and before what it starts."""
+    """Leave others most of the processor that a process, the leader of a session of its own, and its children want."""
     with suppress(OSError):  # it is gone already
         os.setpriority(os.PRIO_PROCESS, process, _NICENESS)
     # Linux may share the processor among sessions first (sched(7), autogroups), and the above counts within one alone.
