@@ -49,7 +49,9 @@ class WorkerProcess:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     env=_environment(folder),
-                    start_new_session=True,  # a whole group to end, and Ctrl-C is ours to hear
+                    # A whole group to end, and Ctrl-C is ours to hear. No session of its own: Linux may share the
+                    # processor among sessions first (sched(7), autogroups), and ours may have been put last.
+                    process_group=0,
                 )
             except OSError as error:
                 raise UserError(f"Expected to start Blender as {command[0]}, got: {error.strerror}.") from error

@@ -78,6 +78,16 @@ def test_calls_share_a_worker(job: JobFolder, things: list[SourceObject]) -> Non
     assert not workers()
 
 
+def test_a_worker_has_a_group_to_end_and_no_share_of_the_processor_of_its_own(
+    job: JobFolder, things: list[SourceObject]
+) -> None:
+    """Linux with autogroups gives each session a share; one that was put last stays so with all that it starts."""
+    with supervisor(job, workers=1) as supervising:
+        supervising.run(things[:1])
+        (pid,) = workers()
+        assert (os.getpgid(pid), os.getsid(pid)) == (pid, os.getsid(0))
+
+
 def test_a_worker_that_dies_between_calls_is_replaced_and_costs_the_next_object_no_try(
     job: JobFolder, things: list[SourceObject], caplog: pytest.LogCaptureFixture
 ) -> None:
