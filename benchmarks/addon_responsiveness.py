@@ -6,7 +6,9 @@ result costs to draw where no graphics card does it is Blender's own affair, and
 gaps until it comes stand beside those before the job, and the gaps from then on beside those afterwards.
 
 Time in which the whole machine stood still, as a virtual one does when its host has others to run, is taken out of the
-gaps, and they are returned with it too: whether it falls into the job or beside it is chance.
+gaps, and they are returned with it too: whether it falls into the job or beside it is chance. For the same reason free
+memory is kept in the machine (`BackedMemory`), and Blender's allocator is told to do without large pages, which only
+come from what such a machine gives away: the first touch of one may cost more than all that is measured here.
 
 What the add-on itself holds the main thread for is measured inside: each press of a button, each of its ticks, each
 drawing of its panels.
@@ -22,6 +24,7 @@ from typing import Any
 
 from pydantic import Field
 
+from benchmarks.backed_memory import BackedMemory
 from benchmarks.blender_window import BlenderWindow, WindowSettings, built_extension
 from benchmarks.standstill import Span, StandstillWatch, seconds_within
 from distill_core.errors import UserError
@@ -36,6 +39,8 @@ _SECONDS_OF_QUESTION = 0.5
 _SECONDS_OF_DRAWING = 4.0
 """From when a result comes: it is brought into the scene and drawn."""
 _TURN_RADIANS = 0.02
+_NO_LARGE_PAGES = {"MALLOC_CONF": "thp:never,metadata_thp:disabled"}
+"""For jemalloc, Blender's allocator, which else asks for them."""
 
 # Panels are timed from before they are registered: Blender takes their methods then.
 _PREPARE = f"""
@@ -86,6 +91,9 @@ class Settings(WindowSettings):
     rest_seconds: float = Field(
         default=20.0, ge=1, description="how long the window is watched before and after each job"
     )
+    backed_gibibytes: float = Field(
+        default=4.0, ge=0, description="of free memory that a virtual machine must not give away; 0: as it comes"
+    )
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -107,10 +115,14 @@ def run(settings: Settings) -> dict[str, Any]:
             "iterations": settings.iterations,
         }
         window = BlenderWindow(
-            settings.window_program.resolve(), settings.suite, folder / "state", settings.window_size
+            settings.window_program.resolve(),
+            settings.suite,
+            folder / "state",
+            settings.window_size,
+            _NO_LARGE_PAGES if settings.backed_gibibytes else None,
         )
         window.install(built_extension(folder))
-        with StandstillWatch() as watch, window:
+        with BackedMemory(settings.backed_gibibytes), StandstillWatch() as watch, window:
             window.run(f"GIVEN = {given!r}\n{_PREPARE}")
             window.run(
                 "next(region for region in area()[1].regions if region.type == 'UI').active_panel_category "

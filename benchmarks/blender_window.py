@@ -105,11 +105,14 @@ class BlenderWindow:
         suite: which Blender it brings: "trixie" (4.3) or "sid" (the newest).
         state: a folder of this window's own.
         size: of the screen, such as "1280x900".
+        environment: variables for Blender besides this process's own.
     """
 
-    def __init__(self, program: Path, suite: str, state: Path, size: str) -> None:
+    def __init__(
+        self, program: Path, suite: str, state: Path, size: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._program, self._size, self._height = program, size, int(size.partition("x")[2])
-        self._environment = {**os.environ, "BLENDER_SUITE": suite, "BLENDER_STATE": str(state)}
+        self._environment = {**os.environ, **(environment or {}), "BLENDER_SUITE": suite, "BLENDER_STATE": str(state)}
 
     def __enter__(self) -> "BlenderWindow":
         """Start Blender; extensions that were installed before are there."""
