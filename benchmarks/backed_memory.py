@@ -14,7 +14,7 @@ import time
 from types import TracebackType
 
 _PIECE_BYTES = 512 << 10
-"""Hosts are offered blocks of 1 MB at the least, of 4 MB usually."""
+"""Below every block that a host is offered: 2 MB and above, 1 MB on the machine of the measurements."""
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
