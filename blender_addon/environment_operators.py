@@ -261,7 +261,10 @@ def _forget_state() -> None:
 def _offline_sentence() -> str:
     if bpy.app.online_access_override:
         return "Blender was started offline: start it online, or install from a folder that has all wheels."
-    return "Online Access is off: allow it (Preferences, System), or install from a folder that has all wheels."
+    return (
+        "Online Access is off: allow it (Preferences, System), install from a folder that has all wheels, or choose "
+        "Another Python in the preferences (the gear)."
+    )
 
 
 CLASSES = (

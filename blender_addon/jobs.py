@@ -187,22 +187,23 @@ def tick() -> float | None:
         Seconds until it is wanted again; None when nothing is left to look after.
     """
     global longest_tick_seconds, longest_undo_seconds
-    began = time.perf_counter()
-    if _finished:
-        _push_undo(_finished.pop(0))
-        longest_undo_seconds = max(longest_undo_seconds, time.perf_counter() - began)
-        return 0.0
+    began, keeps_undo = time.perf_counter(), bool(_finished)
     try:
-        queue.tick()
-        for entry in [entry for entry in _waiting if entry[0]()]:
-            _waiting.remove(entry)
-            entry[1]()
-        _redraw_if_changed()
+        if keeps_undo:
+            _push_undo(_finished.pop(0))
+        else:
+            _go_on()
     except Exception:  # Blender forgets a timer that raises, and with it every job
         queue.log.append(traceback.format_exc())
         queue.problem = "The add-on failed. This is a defect: copy the log and report it."
     finally:
-        longest_tick_seconds = max(longest_tick_seconds, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        if keeps_undo:
+            longest_undo_seconds = max(longest_undo_seconds, seconds)
+        else:
+            longest_tick_seconds = max(longest_tick_seconds, seconds)
+    if keeps_undo:
+        return 0.0
     if queue.busy or _waiting:
         return _SECONDS_BETWEEN_TICKS
     return _SECONDS_BETWEEN_LOOKS if queue.alive else None
@@ -233,6 +234,14 @@ def _watched(state: JobState) -> JobState:
     wake()
     redraw()
     return state
+
+
+def _go_on() -> None:
+    queue.tick()
+    for entry in [entry for entry in _waiting if entry[0]()]:
+        _waiting.remove(entry)
+        entry[1]()
+    _redraw_if_changed()
 
 
 def _redraw_if_changed() -> None:
@@ -278,7 +287,8 @@ def _push_undo(state: JobState) -> None:
     """A result is one step of undo, from whatever was there before."""
     # Never with `temp_override`: an operator lets go of Python's lock, and looks into an overridden context as if it
     # had it whenever a thread of ours has it, which breaks the memory of both.
-    if bpy.context.window_manager.windows:
+    # Blender refuses where its context has no screen; the result then belongs to the step that comes next.
+    if bpy.context.window_manager.windows and bpy.ops.ed.undo_push.poll():
         bpy.ops.ed.undo_push(message=state.request.label)
 
 
@@ -289,6 +299,7 @@ def _file() -> str:
 
 @persistent
 def _before_loading(*_: object) -> None:
+    _finished.clear()
     queue.start_over()
 
 

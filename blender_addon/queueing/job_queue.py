@@ -374,7 +374,7 @@ def _sentence_of(error: BaseException, log: "collections.deque[str]") -> str:
     if isinstance(error, JobError | ProtocolError):
         return str(error)
     if isinstance(error, FileNotFoundError):
-        return f"Expected the file {error.filename}, which is gone. Choose it again."
+        return f"Expected the file {error.filename}, which is not there. Choose it again."
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         return f"The disk refused{where}: {error.strerror or error}. Choose another output folder or free some space."

@@ -61,14 +61,14 @@ class ResultSteps:
 
     def _next(self, jobs: Sequence[JobState]) -> JobState | None:
         """The first result that can be applied; of the others the reasons are noted."""
-        for state in jobs:
-            if state.state == "held":
-                state.sentence = self._reason(state)
-                if not state.sentence:
-                    self._state, self._steps = state, _steps_of(state)
-                    state.stage, state.total = "scene", None
-                    return state
-        return None
+        held = [state for state in jobs if state.state == "held"]
+        for state in held:
+            state.sentence = self._reason(state)
+        begun = next((state for state in held if not state.sentence), None)
+        if begun is not None:
+            self._state, self._steps = begun, _steps_of(begun)
+            begun.stage, begun.total = "scene", None
+        return begun
 
     def _reason(self, state: JobState) -> str:
         return self._hold(state) if state.request.changes_scene else ""

@@ -102,6 +102,11 @@ def captured_mesh(thing: Any, depsgraph: Any) -> CapturedMesh:
         JobError: it has no faces, no extent, or too many faces.
     """
     evaluated = thing.evaluated_get(depsgraph)
+    if (layer := _layer(evaluated.data)) is not None and layer.name not in thing.data.uv_layers:
+        # Modifiers make it; or a script took it away, which Blender does not notice by itself.
+        thing.data.update_tag()
+        depsgraph.update()
+        evaluated = thing.evaluated_get(depsgraph)
     mesh = evaluated.data
     mesh.calc_loop_triangles()
     count = len(mesh.loop_triangles)

@@ -236,7 +236,7 @@ for name in ("three.png", "broken.png", "gone.png"):
     )
     assert found["three.png"][1].startswith("picture.png: expected a picture of at least 16 x 16 pixels, got 3 x 3;")
     assert found["broken.png"][1].startswith("picture.png: expected a PNG picture, got a damaged")
-    assert found["gone.png"][1].endswith("gone.png, which is gone. Choose it again.")
+    assert found["gone.png"][1].endswith("gone.png, which is not there. Choose it again.")
     for state, sentence, unchanged in found.values():
         assert (state, unchanged) == ("failed", True)
         assert "onestep3d-worker" not in sentence

@@ -56,6 +56,31 @@ found["collections"] = collections(scene)
     assert found["collections"] == ["Collection", "Views of backpack"]
 
 
+def test_a_step_of_undo_that_fails_costs_no_job(picture: str, tmp_path: Path) -> None:
+    """The timer that drives the jobs lives on, and a file that is opened gets no step of the one before."""
+    found = run_addon(
+        AT_ONCE
+        + """
+plain = jobs._push_undo
+def refuse(state):
+    raise RuntimeError("Operator bpy.ops.ed.undo_push.poll() failed, context is incorrect")
+jobs._push_undo = refuse
+found["first"] = done(press())
+jobs._push_undo = plain
+found["second"] = done(press())
+found["log"] = [line for line in jobs.log_lines() if "undo_push" in line]
+jobs._finished.append(jobs.queue.jobs[-1])
+bpy.ops.wm.read_homefile(use_empty=True)
+found["left"] = len(jobs._finished)
+""",
+        tmp_path,
+        picture=picture,
+    )
+    assert found["first"] == found["second"] == ["done", ""]
+    assert len(found["log"]) == 1
+    assert found["left"] == 0
+
+
 def test_results_go_to_the_scene_they_were_asked_in(picture: str, tmp_path: Path) -> None:
     found = run_addon(
         AT_ONCE

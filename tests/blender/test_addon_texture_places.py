@@ -156,6 +156,29 @@ found["worn"] = next(node.uv_map for node in material.node_tree.nodes if node.ty
     assert found["worn"] == "by nodes"
 
 
+def test_coordinates_that_a_script_took_away_are_not_sent(answers: str, tmp_path: Path) -> None:
+    """Blender does not notice by itself that they are gone: what it evaluated before still has them."""
+    found = run_addon(
+        ANSWER
+        + """
+bpy.ops.mesh.primitive_cube_add()
+thing = bpy.context.view_layer.objects.active
+bpy.context.view_layer.update()
+found["before"] = captured_now(thing)[1].uv_layer
+thing.data.uv_layers.remove(thing.data.uv_layers[0])
+evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
+found["evaluated"] = [layer.name for layer in evaluated.data.uv_layers]
+captured = mesh_export.captured_mesh(thing, bpy.context.evaluated_depsgraph_get())
+found["sent"] = [captured.uv_layer, captured.uvs is None]
+""",
+        tmp_path,
+        answers=answers,
+    )
+    assert found["before"] == "UVMap"
+    assert found["evaluated"] == ["UVMap"]
+    assert found["sent"] == ["", True]
+
+
 def test_what_wears_the_coordinates_before_goes_on_to_wear_them(answers: str, tmp_path: Path) -> None:
     """Two objects share a mesh whose coordinates do not serve."""
     found = run_addon(

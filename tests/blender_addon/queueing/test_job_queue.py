@@ -327,7 +327,7 @@ def test_a_missing_file_fails_the_job_and_no_worker_is_started(
     queue = make_queue(program(PATIENT))
     state = queue.submit(queues.JobRequest("x", "x", {}, {"a.png": tmp_path / "gone.png"}, scene_of([])))
     until(queue, lambda: state.ended)
-    assert state.sentence == f"Expected the file {tmp_path / 'gone.png'}, which is gone. Choose it again."
+    assert state.sentence == f"Expected the file {tmp_path / 'gone.png'}, which is not there. Choose it again."
     assert queue.connection == "off"
 
 
@@ -392,7 +392,11 @@ def test_a_held_result_waits_while_the_next_job_runs(make_queue: MakeQueue, queu
     until(queue, lambda: second.state == "held" and bool(second.sentence))
     assert (first.state, first.sentence, kept) == ("held", "Leave Edit Mode.", [])
     reason[0] = ""
-    until(queue, lambda: first.ended and second.ended)
+    began = []
+    until(queue, lambda: began.append((first.state, second.sentence)) or first.ended)
+    # Nothing is asked of the person any more as soon as the first one goes on.
+    assert all(sentence == "" for state, sentence in began if state != "held")
+    until(queue, lambda: second.ended)
     assert [findings["task"] for _, findings in kept] == ["first", "second"]
 
 
