@@ -287,7 +287,7 @@ def _push_undo(state: JobState) -> None:
     """A result is one step of undo, from whatever was there before."""
     # Never with `temp_override`: an operator lets go of Python's lock, and looks into an overridden context as if it
     # had it whenever a thread of ours has it, which breaks the memory of both.
-    # Blender refuses where its context has no screen; the result then belongs to the step that comes next.
+    # Blender may refuse, as it did once around File, New; the result then belongs to the step that comes next.
     if bpy.context.window_manager.windows and bpy.ops.ed.undo_push.poll():
         bpy.ops.ed.undo_push(message=state.request.label)
 
