@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -102,15 +103,21 @@ def write_models(folder: Path, count: int) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process started, by the kernel's own list.
+    """The processes that a process started and has not buried, in order of their ids.
+
+    Read from the parent that each process names: the kernel's list by thread (`task/*/children`) loses those of a
+    thread that ends while it is read.
 
     Args:
-        pid: of a process that runs.
+        pid: of the parent.
     """
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(number) for number in (task / "children").read_text().split()]
-    return found
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+            if parent == pid:
+                found.append(int(stat.parent.name))
+    return sorted(found)
 
 
 def contents(output: Path) -> dict[str, str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.blender_kills import children
 from tests.scripts.processes import REPOSITORY
 
 HOST = "worker-machine"
@@ -156,10 +157,8 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
 def _descendants(pid: int) -> list[int]:
     """Processes that a process started, and those that they started."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, task.read_text().split()):
-                found += [child, *_descendants(child)]
+    for child in children(pid):
+        found += [child, *_descendants(child)]
     return found
 
 

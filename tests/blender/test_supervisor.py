@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,11 @@ def workers() -> set[int]:
 
 
 def _is_blender(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat").read_text()
-    command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return worker_command(None)[1].encode() in command or stat.rpartition(")")[2].split()[0] == "Z"
+    with suppress(FileNotFoundError, ProcessLookupError):  # another child, that ended meanwhile
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return worker_command(None)[1].encode() in command or stat.rpartition(")")[2].split()[0] == "Z"
+    return False
 
 
 def kill(pid: int) -> None:
