@@ -145,6 +145,15 @@ def last(button: str) -> JobState | None:
     return next((job for job in reversed(queue.jobs) if job.request.button == button), None)
 
 
+def just_turned(button: str) -> bool:
+    """Say whether a button has turned into Cancel, or back, only just now: it should not take a press that was late.
+
+    Args:
+        button: bl_idname of its operator.
+    """
+    return any(job.just_turned for job in queue.jobs if job.request.button == button)
+
+
 def test_connection() -> None:
     """Start the worker if there is none and ask how it is; without a window, wait for the answer."""
     queue.test_connection()
@@ -204,7 +213,7 @@ def tick() -> float | None:
             longest_tick_seconds = max(longest_tick_seconds, seconds)
     if keeps_undo:
         return 0.0
-    if queue.busy or _waiting:
+    if queue.busy or _waiting or any(job.just_turned for job in queue.jobs):
         return _SECONDS_BETWEEN_TICKS
     return _SECONDS_BETWEEN_LOOKS if queue.alive else None
 
@@ -248,7 +257,10 @@ def _redraw_if_changed() -> None:
     global _drawn
     when, before = _drawn
     now = time.monotonic()
-    shown = tuple((job.number, job.state, job.stage, job.step, job.seconds_left, job.sentence) for job in queue.jobs)
+    shown = tuple(
+        (job.number, job.state, job.stage, job.step, job.seconds_left, job.sentence, job.just_turned)
+        for job in queue.jobs
+    )
     changed = (queue.connection, queue.problem, *queue.status.items(), *shown)
     if changed != before and now - when >= _SECONDS_BETWEEN_REDRAWS:
         _drawn = (now, changed)

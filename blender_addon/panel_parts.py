@@ -16,6 +16,9 @@ _MARGIN_PX, _BUTTON_PX = 60, 50
 def draw_start_button(layout: bpy.types.UILayout, idname: str, text: str, icon: str = "NONE") -> None:
     """Draw the button of a job; while one is on its way, its progress and Cancel; below, what went wrong with the last.
 
+    Right after it has turned it takes no press: a second click would cancel what the first began, and a late Cancel
+    begin anew what has just ended.
+
     Args:
         layout: to draw in.
         idname: of the operator.
@@ -25,8 +28,9 @@ def draw_start_button(layout: bpy.types.UILayout, idname: str, text: str, icon: 
     state, column = jobs.active(idname), layout.column(align=True)
     row = column.row()
     row.scale_y = 1.4
+    row.enabled = not jobs.just_turned(idname)
     if state is not None:
-        row.enabled = not state.cancelling
+        row.enabled = row.enabled and not state.cancelling
         row.operator("onestep3d.cancel_job", text="Cancel", icon="CANCEL").number = state.number
         column.progress(factor=state.factor, type="BAR", text=progress_text(state))
     else:

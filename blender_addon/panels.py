@@ -11,7 +11,7 @@ from .queueing.job_progress import plain_number, plain_texts
 from .queueing.job_requests import JobState
 from .splats.splat_making import ONESTEP3D_OT_make_splats
 from .views.picture_source import draw_picture
-from .views.view_list import view_collections
+from .views.view_list import chosen_views, kept_views, view_collections, views_of
 from .views.view_operators import ONESTEP3D_OT_generate_views, draw_views
 
 _BUTTON_PX = 30
@@ -79,6 +79,9 @@ class ONESTEP3D_PT_splats(_InTheTab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, chosen = self.layout, context.scene.onestep3d
         layout.row(align=True).prop(chosen, "splats_from", expand=True)
+        if chosen.splats_from == "VIEWS" and (collection := chosen_views(context)) is not None:
+            kept, made = len(kept_views(collection)), len(views_of(collection))
+            layout.label(text=f"{collection.name}: {kept} of {made} kept", icon="OUTLINER_COLLECTION")
         column = layout.column(align=True)
         column.prop(chosen, "max_splats")
         column.prop(chosen, "iterations")

@@ -363,7 +363,7 @@ class JobQueue:
         self._applied(state)
 
     def _end(self, state: JobState, ended: str, sentence: str = "") -> None:
-        state.state, state.sentence, state.cancelling = ended, sentence, False
+        state.state, state.sentence, state.cancelling, state.turned = ended, sentence, False, time.monotonic()
         state.seconds, state.seconds_left = state.seconds or time.monotonic() - state.began, None
         if sentence and ended == "failed":
             self.log.append(f"{state.request.label}: {sentence}")

@@ -14,6 +14,7 @@ import numpy as np
 from .job_folders import InputFile
 
 _ENDED_STATES = ("done", "failed", "cancelled")
+_SECONDS_OF_A_PRESS = 0.6
 
 
 class StepEnd(Enum):
@@ -100,6 +101,7 @@ class JobState:
         folder: with `inputs` and `results`; None before it is made.
         began: when it was asked, later when its work began, in seconds of the monotonic clock.
         seconds: from then until its result was there, or to its end; 0 before.
+        turned: when its button last turned into another, which it does at its beginning and at its end.
     """
 
     number: int
@@ -115,6 +117,12 @@ class JobState:
     folder: Path | None = None
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
+    turned: float = field(default_factory=time.monotonic)
+
+    @property
+    def just_turned(self) -> bool:
+        """Whether a press may still be meant for what its button was a moment ago."""
+        return time.monotonic() - self.turned < _SECONDS_OF_A_PRESS
 
     @property
     def ended(self) -> bool:

@@ -289,11 +289,13 @@ def draw_views(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         _of_view(buttons, ONESTEP3D_OT_look_through_view, camera, "VIEW_CAMERA")
         if not view.is_source:
             _of_view(buttons, ONESTEP3D_OT_keep_view, camera, "HIDE_ON" if view.discarded else "HIDE_OFF")
+            button = buttons.row(align=True)
+            button.enabled = not jobs.just_turned(_reseeding(camera))
             making = jobs.active(_reseeding(camera))
             if making is None:
-                _of_view(buttons, ONESTEP3D_OT_reseed_view, camera, "FILE_REFRESH")
+                _of_view(button, ONESTEP3D_OT_reseed_view, camera, "FILE_REFRESH")
             else:
-                buttons.operator("onestep3d.cancel_job", text="", icon="CANCEL").number = making.number
+                button.operator("onestep3d.cancel_job", text="", icon="CANCEL").number = making.number
 
 
 def _of_view(layout: bpy.types.UILayout, operator: Callable[..., Any], camera: bpy.types.Object, icon: str) -> None:

@@ -17,10 +17,12 @@ from bl_ext.user_default.onestep3d.splats import splat_operators
 from bl_ext.user_default.onestep3d.texturing import texture_operators
 
 class Layout:
-    def __init__(self, drawn):
-        self.__dict__["drawn"] = drawn
+    def __init__(self, drawn, enabled=True):
+        self.__dict__.update(drawn=drawn, enabled=enabled)
     def __setattr__(self, name, value):
         assert name in bpy.types.UILayout.bl_rna.properties, name
+        if name == "enabled":
+            self.__dict__[name] = value
     def __getattr__(self, name):
         assert name in bpy.types.UILayout.bl_rna.functions, name
         def asked(*given, **named):
@@ -28,12 +30,13 @@ class Layout:
             assert not unknown, (name, unknown)
             if name == "prop":
                 given[0].path_resolve(given[1])  # raises where there is no such property
-            self.drawn.append((name, [entry for entry in given if isinstance(entry, str)], named.get("text", "")))
+            words = [entry for entry in given if isinstance(entry, str)]
+            self.drawn.append((name, words, named.get("text", ""), self.enabled))
             if name == "operator":
                 category, _, called = given[0].partition(".")
                 properties = getattr(getattr(bpy.ops, category), called).get_rna_type().properties
                 return SimpleNamespace(**{entry.identifier: None for entry in properties})
-            return Layout(self.drawn)
+            return Layout(self.drawn, self.enabled)
         return asked
 
 kinds = [
@@ -55,8 +58,9 @@ def drawn():
                 panel.layout = Layout(calls)
                 panel.draw(bpy.context)
     return {
-        "buttons": sorted({given[0] for name, given, _ in calls if name == "operator"}),
-        "text": " ".join(text for name, _, text in calls if name in ("label", "progress")),
+        "buttons": sorted({given[0] for name, given, _, _ in calls if name == "operator"}),
+        "listening": sorted(given[0] for name, given, _, enabled in calls if name == "operator" and enabled),
+        "text": " ".join(text for name, _, text, _ in calls if name in ("label", "progress")),
     }
 """
 
@@ -83,10 +87,20 @@ settings.picture_path, settings.num_views, settings.iterations, settings.max_spl
 bpy.ops.onestep3d.generate_views()
 state = jobs.queue.jobs[-1]
 ticks(lambda: state.state == "running")
+while state.just_turned:
+    jobs.tick()
 found["running"] = drawn()
 ticks(lambda: state.ended)
+found["just ended"] = drawn()
+found["next tick"] = jobs.tick()
+while state.just_turned:
+    jobs.tick()
 found["views"] = drawn()
+settings.splats_from = "VIEWS"
+found["from views"] = drawn()
+settings.splats_from = "PICTURE"
 bpy.ops.onestep3d.make_splats()
+found["just begun"] = drawn()
 ticks(lambda: jobs.queue.jobs[-1].ended)
 found["splats"] = drawn()
 preferences.python = "/no/such/python"
@@ -121,7 +135,15 @@ found["nothing"] = drawn()
     assert "onestep3d.stop_worker" in found["connected"]["buttons"]
     assert "onestep3d.cancel_job" in found["running"]["buttons"]
     assert "onestep3d.generate_views" not in found["running"]["buttons"]
+    assert found["running"]["listening"].count("onestep3d.cancel_job") == 2  # in the panel's place and in the list
     assert {"onestep3d.reseed_view", "onestep3d.keep_view"} <= set(found["views"]["buttons"])
+    # A press on Cancel that comes late begins nothing, the second of two clicks cancels nothing.
+    assert "onestep3d.generate_views" in found["just ended"]["buttons"]
+    assert "onestep3d.generate_views" not in found["just ended"]["listening"]
+    assert found["next tick"] < 0.1  # and draws again as soon as it listens
+    assert "onestep3d.generate_views" in found["views"]["listening"]
+    assert found["just begun"]["listening"].count("onestep3d.cancel_job") == 1  # in the list
+    assert "Views of backpack: 5 of 5 kept" in found["from views"]["text"]
     assert "splats" in found["splats"]["text"]
     assert "Cannot start the worker /no/such/python" in found["failed"]["text"]
     assert "onestep3d.run_again" in found["failed"]["buttons"]
