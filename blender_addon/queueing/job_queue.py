@@ -328,8 +328,10 @@ class JobQueue:
     def _finish(self, state: JobState, event: Event) -> None:
         """A job's result, which is kept in its folder, or its error."""
         if event.kind == "error":
-            cancelled = event.fields.get("cause") == "cancelled"
-            self._end(state, "cancelled" if cancelled else "failed", "" if cancelled else event.sentence)
+            if event.fields.get("cause") == "cancelled":
+                self._end(state, "cancelled")
+            else:
+                self._end(state, "failed", _own_name(state, event.sentence))
         elif state.cancelling:
             self._end(state, "cancelled")
         else:
@@ -367,6 +369,13 @@ class JobQueue:
         state.seconds, state.seconds_left = state.seconds or time.monotonic() - state.began, None
         if sentence and ended == "failed":
             self.log.append(f"{state.request.label}: {sentence}")
+
+
+def _own_name(state: JobState, sentence: str) -> str:
+    """A sentence of the worker about a file, which has another name in the job's folder than the person knows it by."""
+    name, colon, rest = sentence.partition(": ")
+    file = getattr(state.request, "files", {}).get(name)
+    return f"{file.name}{colon}{rest}" if colon and isinstance(file, Path) else sentence
 
 
 def _sentence_of(error: BaseException, log: "collections.deque[str]") -> str:

@@ -234,8 +234,8 @@ for name in ("three.png", "broken.png", "gone.png"):
         tmp_path,
         pictures=str(tmp_path),
     )
-    assert found["three.png"][1].startswith("picture.png: expected a picture of at least 16 x 16 pixels, got 3 x 3;")
-    assert found["broken.png"][1].startswith("picture.png: expected a PNG picture, got a damaged")
+    assert found["three.png"][1].startswith("three.png: expected a picture of at least 16 x 16 pixels, got 3 x 3;")
+    assert found["broken.png"][1].startswith("broken.png: expected a PNG picture, got a damaged")
     assert found["gone.png"][1].endswith("gone.png, which is not there. Choose it again.")
     for state, sentence, unchanged in found.values():
         assert (state, unchanged) == ("failed", True)
