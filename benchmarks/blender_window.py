@@ -199,8 +199,17 @@ class BlenderWindow:
         Raises:
             UserError: there is no such button.
         """
-        x, y = self.find(name)
-        self._call("click", str(x), str(y))
+        self.click(*self.find(name))
+
+    def click(self, x: int, y: int, times: int = 1) -> None:
+        """Click with the left button, and leave the pointer there.
+
+        Args:
+            x: on the screen, px from the left.
+            y: px from the top.
+            times: clicks in a row, as fast as a person's.
+        """
+        self._call("click", str(x), str(y), "1", str(times))
 
     def find(self, name: str) -> tuple[int, int]:
         """Return the place of a button on the screen, the sidebar scrolled to where it is.
@@ -234,8 +243,7 @@ class BlenderWindow:
             name: data path of the field.
             text: takes the place of what was there.
         """
-        x, y = self.find(name)
-        self._call("click", str(x), str(y), "1", "2")
+        self.click(*self.find(name), times=2)
         self._call("key", "ctrl+a")
         self._call("type", text)
         self._call("key", "Return")

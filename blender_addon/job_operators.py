@@ -27,6 +27,12 @@ class ONESTEP3D_OT_cancel_job(_OfOneJob, bpy.types.Operator):
     bl_label = "Cancel Job"
     bl_options = {"REGISTER"}
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        state = jobs.by_number(self.number)
+        if state is not None and state.just_turned:  # the second of two clicks on the button that began it
+            return {"CANCELLED"}
+        return self.execute(context)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         jobs.cancel(self.number)
         return {"FINISHED"}

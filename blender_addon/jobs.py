@@ -213,7 +213,7 @@ def tick() -> float | None:
             longest_tick_seconds = max(longest_tick_seconds, seconds)
     if keeps_undo:
         return 0.0
-    if queue.busy or _waiting or any(job.just_turned for job in queue.jobs):
+    if queue.busy or _waiting:
         return _SECONDS_BETWEEN_TICKS
     return _SECONDS_BETWEEN_LOOKS if queue.alive else None
 
@@ -257,10 +257,7 @@ def _redraw_if_changed() -> None:
     global _drawn
     when, before = _drawn
     now = time.monotonic()
-    shown = tuple(
-        (job.number, job.state, job.stage, job.step, job.seconds_left, job.sentence, job.just_turned)
-        for job in queue.jobs
-    )
+    shown = tuple((job.number, job.state, job.stage, job.step, job.seconds_left, job.sentence) for job in queue.jobs)
     changed = (queue.connection, queue.problem, *queue.status.items(), *shown)
     if changed != before and now - when >= _SECONDS_BETWEEN_REDRAWS:
         _drawn = (now, changed)

@@ -13,11 +13,24 @@ _MARGIN_PX, _BUTTON_PX = 60, 50
 """What stands beside a sentence: icon and margins; a button in a box, and its margins."""
 
 
+class TurnsIntoCancel:
+    """An operator whose button turns into Cancel while its job is on its way.
+
+    A press right after it has turned back was meant for Cancel. The button is not greyed meanwhile: Blender would leave
+    it grey for as long as the pointer stays on it.
+    """
+
+    def button(self) -> str:
+        """What its jobs are found by."""
+        return type(self).bl_idname
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Take a press of the button; scripts execute at once."""
+        return {"CANCELLED"} if jobs.just_turned(self.button()) else self.execute(context)
+
+
 def draw_start_button(layout: bpy.types.UILayout, idname: str, text: str, icon: str = "NONE") -> None:
     """Draw the button of a job; while one is on its way, its progress and Cancel; below, what went wrong with the last.
-
-    Right after it has turned it takes no press: a second click would cancel what the first began, and a late Cancel
-    begin anew what has just ended.
 
     Args:
         layout: to draw in.
@@ -28,9 +41,8 @@ def draw_start_button(layout: bpy.types.UILayout, idname: str, text: str, icon: 
     state, column = jobs.active(idname), layout.column(align=True)
     row = column.row()
     row.scale_y = 1.4
-    row.enabled = not jobs.just_turned(idname)
     if state is not None:
-        row.enabled = row.enabled and not state.cancelling
+        row.enabled = not state.cancelling
         row.operator("onestep3d.cancel_job", text="Cancel", icon="CANCEL").number = state.number
         column.progress(factor=state.factor, type="BAR", text=progress_text(state))
     else:

@@ -9,7 +9,7 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from .. import jobs
-from ..panel_parts import draw_start_button, wrapped_label
+from ..panel_parts import TurnsIntoCancel, draw_start_button, wrapped_label
 from ..queueing.job_requests import JobRequest
 from ..texturing.mesh_export import linked_problem
 from .model_capture import captured_models
@@ -77,7 +77,7 @@ def dataset_problem(context: bpy.types.Context) -> str:
     return next(filter(None, map(linked_problem, meshes)), "")
 
 
-class ONESTEP3D_OT_render_dataset(bpy.types.Operator):
+class ONESTEP3D_OT_render_dataset(TurnsIntoCancel, bpy.types.Operator):
     """Render each selected mesh into a record: pictures, cameras, depth and normals, as nerfstudio reads them"""
 
     bl_idname = "onestep3d.render_dataset"

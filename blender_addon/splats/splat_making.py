@@ -6,6 +6,7 @@ from typing import Any
 import bpy
 
 from .. import jobs, preferences
+from ..panel_parts import TurnsIntoCancel
 from ..queueing.job_requests import JobError, JobRequest
 from ..references import Reference
 from ..views.picture_source import picture_problem, with_picture
@@ -33,7 +34,7 @@ def splats_problem(context: bpy.types.Context) -> str:
     return "" if kept >= _FEWEST_VIEWS else f"Expected at least {_FEWEST_VIEWS} kept pictures, got {kept}: keep more"
 
 
-class ONESTEP3D_OT_make_splats(bpy.types.Operator):
+class ONESTEP3D_OT_make_splats(TurnsIntoCancel, bpy.types.Operator):
     """Make Gaussian splats of the picture's object and add them to the scene"""
 
     bl_idname = "onestep3d.make_splats"

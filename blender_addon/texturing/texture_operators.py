@@ -9,7 +9,7 @@ import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from .. import jobs, preferences
-from ..panel_parts import draw_start_button, wrapped_label
+from ..panel_parts import TurnsIntoCancel, draw_start_button, wrapped_label
 from ..queueing.job_requests import JobError, JobRequest
 from ..references import Reference
 from ..splats.splat_operators import draw_colours
@@ -123,7 +123,7 @@ def texture_problem(context: bpy.types.Context) -> str:
     return "" if chosen.prompt_checkpoint.strip() else "A prompt needs a text-to-image checkpoint: choose its folder"
 
 
-class ONESTEP3D_OT_texture_mesh(bpy.types.Operator):
+class ONESTEP3D_OT_texture_mesh(TurnsIntoCancel, bpy.types.Operator):
     """Make a texture for the active mesh and put it on as a new material"""
 
     bl_idname = "onestep3d.texture_mesh"

@@ -10,6 +10,7 @@ import bpy
 from bpy.props import StringProperty
 
 from .. import jobs, preferences
+from ..panel_parts import TurnsIntoCancel
 from ..queueing.job_requests import JobError, JobRequest
 from ..references import Reference
 from .camera_conversion import frame_of_camera
@@ -45,7 +46,7 @@ def views_problem(context: bpy.types.Context) -> str:
     return problem
 
 
-class ONESTEP3D_OT_generate_views(bpy.types.Operator):
+class ONESTEP3D_OT_generate_views(TurnsIntoCancel, bpy.types.Operator):
     """Make views of the picture's object from other sides: images, and cameras that show them"""
 
     bl_idname = "onestep3d.generate_views"
@@ -182,12 +183,15 @@ class ONESTEP3D_OT_look_through_view(_OfOneView, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class ONESTEP3D_OT_reseed_view(_OfOneView, bpy.types.Operator):
+class ONESTEP3D_OT_reseed_view(_OfOneView, TurnsIntoCancel, bpy.types.Operator):
     """Make this view once more with the next seed; the others stay as they are"""
 
     bl_idname = "onestep3d.reseed_view"
     bl_label = "Make View Anew"
     bl_options = {"REGISTER"}
+
+    def button(self) -> str:
+        return _reseeding(self.camera)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         if (camera := self.view()) is None:
@@ -212,14 +216,14 @@ class ONESTEP3D_OT_reseed_view(_OfOneView, bpy.types.Operator):
             },
             {pictures[0].name: pictures[0], "transforms.json": json.dumps({"frames": [frame]}).encode()},
             lambda folder, _: exchange_view(folder, reference, seed),
-            button=_reseeding(camera),
+            button=self.button(),
         )
         return jobs.start(self, request)
 
 
-def _reseeding(camera: bpy.types.Object) -> str:
-    """What jobs that make this view anew are found by."""
-    return f"{ONESTEP3D_OT_reseed_view.bl_idname} {camera.name}"
+def _reseeding(camera: str) -> str:
+    """What jobs that make the view of this camera anew are found by."""
+    return f"{ONESTEP3D_OT_reseed_view.bl_idname} {camera}"
 
 
 def _known_elevation(collection: bpy.types.Collection) -> dict[str, float]:
@@ -289,13 +293,11 @@ def draw_views(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         _of_view(buttons, ONESTEP3D_OT_look_through_view, camera, "VIEW_CAMERA")
         if not view.is_source:
             _of_view(buttons, ONESTEP3D_OT_keep_view, camera, "HIDE_ON" if view.discarded else "HIDE_OFF")
-            button = buttons.row(align=True)
-            button.enabled = not jobs.just_turned(_reseeding(camera))
-            making = jobs.active(_reseeding(camera))
+            making = jobs.active(_reseeding(camera.name))
             if making is None:
-                _of_view(button, ONESTEP3D_OT_reseed_view, camera, "FILE_REFRESH")
+                _of_view(buttons, ONESTEP3D_OT_reseed_view, camera, "FILE_REFRESH")
             else:
-                button.operator("onestep3d.cancel_job", text="", icon="CANCEL").number = making.number
+                buttons.operator("onestep3d.cancel_job", text="", icon="CANCEL").number = making.number
 
 
 def _of_view(layout: bpy.types.UILayout, operator: Callable[..., Any], camera: bpy.types.Object, icon: str) -> None:
